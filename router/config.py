@@ -1,0 +1,247 @@
+"""YAML files that people edit: read with the line of every value, and every mistake told with its place.
+
+Scalars stay text here (so `1.10` keeps its digits and `no` is no surprise); the pydantic schema converts
+them. Tags, duplicate keys and files built to explode are refused before anything is made of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from router.errors import PolicyError
+
+if TYPE_CHECKING:
+    import pydantic
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+MAX_ALIASES = 1_000
+MAX_VALUES = 200_000
+"""Counting every value behind an alias again: a file of aliases to aliases must not grow without bound."""
+
+Place = tuple[int, int]
+"""Line and column, both from 1."""
+Path_ = tuple[str | int, ...]
+"""Keys and list positions from the top of the file to a value."""
+
+Model = TypeVar("Model", bound="pydantic.BaseModel")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file's values as plain dict, list, str and None, and where each one stands."""
+
+    path: Path
+    values: Any
+    places: Mapping[Path_, Place]
+    """Place of each value, by its path; a mapping's entry has its key's place."""
+    text: str
+
+    def problem(self, where: Path_, message: str) -> str:
+        """One line for a mistake at (or nearest above) a path."""
+        while where and where not in self.places:
+            where = where[:-1]
+        line, column = self.places.get(where, (1, 1))
+        return f"{self.path}:{line}:{column}: {message}"
+
+
+def read_yaml(path: str | Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        PolicyError: the file is missing, unreadable, no YAML, or breaks one of the limits above.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
+    if len(raw) > MAX_BYTES:
+        raise PolicyError(f"{path}: {len(raw):,} bytes; a policy file may have at most {MAX_BYTES:,}. Split it")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise PolicyError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from error
+    return _Builder(path, text).document()
+
+
+class _Builder:
+    """Builds values from YAML's event stream with an explicit stack, so that depth cannot exhaust Python's."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text = path, text
+        self.places: dict[Path_, Place] = {}
+        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.alias_count = 0
+
+    def document(self) -> Document:
+        import yaml
+
+        try:
+            values = self._build(iter(yaml.parse(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+            raise PolicyError(f"{self.path}{where}: not valid YAML: {error.problem or error.context}") from error
+        except yaml.YAMLError as error:
+            raise PolicyError(f"{self.path}: not valid YAML: {str(error).splitlines()[0]}") from error
+        return Document(self.path, values, self.places, self.text)
+
+    def _refuse(self, event: Any, message: str) -> PolicyError:
+        mark = event.start_mark
+        return PolicyError(f"{self.path}:{mark.line + 1}:{mark.column + 1}: {message}")
+
+    def _build(self, events: Iterator[Any]) -> Any:
+        import yaml
+
+        root: list[Any] = []
+        # Each open collection: its value, the path to it, the pending key of a mapping, its anchor, its size.
+        stack: list[_Open] = [_Open(root, (), None)]
+        documents = 0
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise self._refuse(event, "a second document ('---'); a policy file holds one")
+            elif isinstance(event, yaml.AliasEvent):
+                self.alias_count += 1
+                if self.alias_count > MAX_ALIASES:
+                    raise self._refuse(event, f"more than {MAX_ALIASES:,} aliases; write the values out")
+                if event.anchor not in self.anchors:
+                    raise self._refuse(event, f"alias *{event.anchor} refers to itself or to nothing above it")
+                value, size = self.anchors[event.anchor]
+                self._add(stack, event, value, size)
+            elif isinstance(event, yaml.ScalarEvent):
+                self._check_tag(event)
+                value = None if event.style is None and event.value in ("", "~", "null", "Null", "NULL") else event.value
+                self._add(stack, event, value, 1)
+                if event.anchor:
+                    self.anchors[event.anchor] = (value, 1)
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                self._check_tag(event)
+                if len(stack) > MAX_DEPTH:
+                    raise self._refuse(event, f"nested more than {MAX_DEPTH} levels deep")
+                fresh: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+                stack.append(_Open(fresh, self._add(stack, event, fresh, 1), event.anchor))
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                done = stack.pop()
+                stack[-1].size += done.size
+                if done.anchor:
+                    self.anchors[done.anchor] = (done.value, done.size)
+        return root[0] if root else None
+
+    def _check_tag(self, event: Any) -> None:
+        if event.tag and event.tag != "!":
+            raise self._refuse(event, f"YAML tag {event.tag!r} is not allowed; write the plain value")
+
+    def _add(self, stack: list[_Open], event: Any, value: Any, size: int) -> Path_:
+        """Put a value where it belongs; returns its path."""
+        top = stack[-1]
+        top.size += size
+        if sum(frame.size for frame in stack) > MAX_VALUES:
+            raise self._refuse(event, f"more than {MAX_VALUES:,} values once its aliases are followed")
+        place = (event.start_mark.line + 1, event.start_mark.column + 1)
+        if isinstance(top.value, list):
+            path = (*top.path, len(top.value)) if len(stack) > 1 else ()
+            top.value.append(value)
+            self.places[path] = place
+            return path
+        if top.key is None:
+            if not isinstance(value, str):
+                raise self._refuse(event, "a key must be plain text")
+            if value in top.value:
+                first = self.places[(*top.path, value)][0]
+                raise self._refuse(event, f"key {value!r} stands here for the second time (first in line {first})")
+            top.key = value
+            self.places[(*top.path, value)] = place
+            return (*top.path, value)
+        path, top.value[top.key], top.key = (*top.path, top.key), value, None
+        return path
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that is still being filled."""
+
+    value: Any
+    path: Path_
+    anchor: str | None
+    key: str | None = None
+    size: int = 0
+
+
+def validated(schema: type[Model], document: Document) -> Model:
+    """Convert a document's values by a pydantic schema.
+
+    Raises:
+        PolicyError: with one line per mistake: file, line, column, the key or value, and the remedy.
+    """
+    from pydantic import ValidationError
+
+    if not isinstance(document.values, dict):
+        raise PolicyError(f"{document.path}:1:1: expected keys and values at the top, such as `version: 1`")
+    try:
+        return schema.model_validate(document.values)
+    except ValidationError as error:
+        problems: list[str] = []
+        for detail in error.errors(include_url=False):
+            # Union branches add their own names to the location; only what stands in the file is kept.
+            where: Path_ = ()
+            for step in detail["loc"]:
+                if (*where, step) in document.places:
+                    where = (*where, step)
+            line = document.problem(where, _wording(schema, detail))
+            if line not in problems:
+                problems.append(line)
+        raise PolicyError(*problems) from None
+
+
+def _wording(schema: type[pydantic.BaseModel], detail: Any) -> str:
+    kind, name = detail["type"], str(detail["loc"][-1]) if detail["loc"] else ""
+    if kind == "extra_forbidden":
+        return f"unknown key {name!r}{suggestion(name, _known_keys(schema))}"
+    if kind == "missing":
+        return f"key {name!r} is missing; add it"
+    given = detail.get("input")
+    shown = "" if isinstance(given, (dict, list)) or given is None else f" {_shortened(given)}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name}{shown}: {message[0].lower()}{message[1:]}" if name else message
+
+
+def _shortened(value: Any) -> str:
+    # A value that looks like a key could be one, pasted into the wrong place: never print it whole.
+    text = str(value)
+    if len(text) > 20 and any(ch.isdigit() for ch in text) and not any(ch.isspace() for ch in text):
+        return f"{text[:4]!r}…"
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
+    """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
+    close = difflib.get_close_matches(given, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known)[:20])}" if known else ""
+
+
+def _known_keys(schema: type[pydantic.BaseModel], seen: set[type] | None = None) -> list[str]:
+    """All keys of a schema and of the schemas inside it (a misspelt key may sit at any level)."""
+    from typing import get_args
+
+    from pydantic import BaseModel
+
+    seen = {schema} if seen is None else seen
+    keys = list(schema.model_fields)
+    queue: list[Any] = [field.annotation for field in schema.model_fields.values()]
+    while queue:
+        annotation = queue.pop()
+        queue.extend(get_args(annotation))
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+            seen.add(annotation)
+            keys += _known_keys(annotation, seen)
+    return sorted(set(keys))

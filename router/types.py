@@ -1,0 +1,307 @@
+"""The vocabulary: the values that travel through one request.
+
+All are frozen. Money is `Decimal | None` in USD (None: nobody knows the price; never 0 for unknown),
+durations are float seconds, probabilities and qualities lie in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any, Literal
+
+Message = Mapping[str, Any]
+"""One chat message as the caller wrote it; never changed on its way to the provider."""
+
+TAG_NAMES = ("team", "feature", "workflow", "run_id", "customer", "agent", "environment")
+"""The tags with a name of their own; everything else is free-form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """Who spends: frozen on every ledger row."""
+
+    team: str | None = None
+    feature: str | None = None
+    workflow: str | None = None
+    run_id: str | None = None
+    customer: str | None = None
+    agent: str | None = None
+    environment: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Free-form tags."""
+
+    def get(self, name: str) -> str | None:
+        """The value of a named or free-form tag, or None."""
+        return getattr(self, name) if name in TAG_NAMES else self.extra.get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call of the user, checked and frozen."""
+
+    id: str
+    """Also the id of its decision and its completion."""
+    kind: Literal["chat", "embedding"] = "chat"
+    messages: tuple[Message, ...] = ()
+    """Chat messages; for an embedding request, empty (its texts are `params["input"]`)."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The caller's OpenAI parameters, passed through untouched."""
+    model: str | None = None
+    """A policy model id pins; None routes."""
+    task: str | None = None
+    """The caller's label for the kind of work, if given."""
+    tags: Tags = field(default_factory=Tags)
+    bar: float | None = None
+    """Raises the policy's bar for this request; a lower value has no effect."""
+    max_cost_usd: Decimal | None = None
+    """Upper bound over everything the request may be billed, failed attempts included."""
+    timeout_s: float | None = None
+    stream: bool = False
+
+    @property
+    def text(self) -> str:
+        """All text of the request, in order; images and other parts are left out."""
+        if self.kind == "embedding":
+            given = self.params["input"]
+            return given if isinstance(given, str) else "\n".join(str(item) for item in given)
+        return "\n".join(text for message in self.messages for text in message_texts(message))
+
+    @property
+    def has_media(self) -> bool:
+        """Whether a message carries an image, audio or file part."""
+        return any(
+            isinstance(part, Mapping) and part.get("type") not in ("text", "refusal", None)
+            for message in self.messages
+            if isinstance(message.get("content"), (list, tuple))
+            for part in message["content"]
+        )
+
+
+def message_texts(message: Message) -> Iterator[str]:
+    """The text parts of one message, in order (also of tool calls, whose arguments are billed as text)."""
+    content = message.get("content")
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (list, tuple)):
+        for part in content:
+            if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+                yield part["text"]
+    for tool_call in message.get("tool_calls") or ():
+        function = tool_call.get("function") if isinstance(tool_call, Mapping) else None
+        if isinstance(function, Mapping):
+            yield f"{function.get('name', '')} {function.get('arguments', '')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGuess:
+    """Which kind of work a request is."""
+
+    task: str | None
+    """None: not recognised."""
+    probability: float
+    by: Literal["label", "classifier", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the trained artifact expects of one model on one request."""
+
+    quality: float
+    """Expected quality (for pass/fail tasks: P(the answer clears)), in [0, 1]."""
+    quality_low: float
+    quality_high: float
+    """Interval around `quality`; a wide one means "I do not know"."""
+    output_tokens: float
+    """Median expectation, for routing."""
+    output_tokens_p95: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One model in a decision, with the reason it is in or out."""
+
+    model: str
+    is_in: bool
+    reason: str
+    quality: float | None = None
+    """Expected quality: the prediction, else the evidence's mean; None when neither exists."""
+    quality_low: float | None = None
+    """Lower bound of the evidence behind it."""
+    expected_cost_usd: Decimal | None = None
+    worst_cost_usd: Decimal | None = None
+    """Upper bound of one attempt; only computed where a limit needs it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Why a request goes where it goes: enough to explain it and to repeat it."""
+
+    id: str
+    task: TaskGuess
+    rule: str
+    """The policy rule that matched, by name or by file line; "pinned" for a pinned model."""
+    strategy: str
+    bar: float
+    plan: tuple[str, ...]
+    """Model ids in the order in which they are tried; empty: no route."""
+    candidates: tuple[Candidate, ...]
+    policy_version: str
+    """Hash of the policy text, first 12 hex digits."""
+    artifact_version: str | None = None
+
+    def explain(self) -> str:
+        """The decision in plain lines, one per candidate."""
+        head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {self.bar:g}, {self.strategy}"
+        rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
+        return "\n".join([head, *rows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One place where a model is served."""
+
+    call: str
+    """litellm model string, or `local/NAME`, `fake/NAME`, `replay/NAME`."""
+    api_base: str | None = None
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself is never stored."""
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One provider call, ready to be sent."""
+
+    request_id: str
+    model: str
+    """Policy model id."""
+    deployment: Deployment
+    kind: Literal["chat", "embedding"]
+    messages: tuple[Message, ...]
+    params: Mapping[str, Any]
+    timeout_s: float
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """A pause the flow asks its driver for."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Token meters of one attempt. `cached_input_tokens` is part of input, `reasoning_tokens` part of output."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    source: Literal["provider", "counted"] = "provider"
+    """`counted`: the provider gave no usable figures (cut stream, missing or impossible usage), so we counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a transport brings back: a whole answer, or an open stream whose first chunk has arrived."""
+
+    payload: Mapping[str, Any] | None = None
+    """OpenAI-shaped answer; None for a stream."""
+    chunks: Iterator[Mapping[str, Any]] | AsyncIterator[Mapping[str, Any]] | None = None
+    """OpenAI-shaped chunks. Closing the iterator closes the connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One provider call that was made, and what it cost."""
+
+    model: str
+    call: str
+    outcome: Literal["ok", "error", "cut"]
+    """`cut`: the stream ended early, by the provider or by the caller."""
+    error: str | None = None
+    """Class and message of the error, without prompt text."""
+    usage: Usage | None = None
+    cost_usd: Decimal | None = None
+    """None: unknown price, or a timeout that the provider may still bill."""
+    latency_s: float = 0.0
+    model_version: str | None = None
+    """What the provider says it served."""
+
+
+class Payload(dict[str, Any]):
+    """A provider's JSON object that also reads by attribute: `payload.choices[0].message.content`.
+
+    Keeps every field, known or not; a missing attribute is an AttributeError.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__({key: _readable(value) for key, value in values.items()})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the answer has no field {name!r}; it has {sorted(self)}") from None
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value if isinstance(value, Payload) else Payload(value)
+    return [_readable(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """An answer in OpenAI's shape, with its reasons and its price."""
+
+    id: str
+    model: str
+    """Policy id of the model that answered."""
+    payload: Payload
+    """The provider's whole answer."""
+    decision: Decision
+    attempts: tuple[Attempt, ...]
+    cost_usd: Decimal | None
+    """Sum over all attempts, 0 on a cache hit; None if any of them is unknown."""
+    cache: Literal["miss", "exact", "off"]
+    latency_s: float
+
+    @property
+    def choices(self) -> list[Payload]:
+        """OpenAI's `choices`."""
+        return list(self.payload.choices)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "payload":
+            raise AttributeError(name)
+        return getattr(self.payload, name)
+
+    @property
+    def usage(self) -> Payload:
+        """OpenAI's `usage` of the answer that is returned; other attempts' usage is in `attempts`."""
+        usage: Payload = self.payload["usage"]
+        return usage
+
+    @property
+    def text(self) -> str:
+        """Content of the first choice; empty when it has none (a tool call)."""
+        return self.payload.choices[0].message.get("content") or ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as OpenAI's JSON object, under this completion's id and model."""
+        return {**self.payload, "id": self.id, "model": self.model}
+
+
+def as_jsonable(value: Any) -> Any:
+    """Dataclasses, Decimals and tuples as plain JSON values (Decimals as text, to keep every digit)."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: as_jsonable(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_jsonable(item) for key, item in value.items()}
+    return [as_jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value
