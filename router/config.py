@@ -118,7 +118,7 @@ class _Builder:
                 self._add(stack, event, value, size)
             elif isinstance(event, yaml.ScalarEvent):
                 self._check_tag(event)
-                value = None if event.style is None and event.value in ("", "~", "null", "Null", "NULL") else event.value
+                value = None if not event.style and event.value in ("", "~", "null", "Null", "NULL") else event.value
                 self._add(stack, event, value, 1)
                 if event.anchor:
                     self.anchors[event.anchor] = (value, 1)
