@@ -98,7 +98,12 @@ def _checked(table: pa.Table, path: Path, needs_quality: bool) -> pa.Table:
         if name in needed and column.null_count:
             raise OutcomesError(f"{path}: column {name!r} has no value in {column.null_count} of {len(column)} rows")
         table = table.set_column(table.column_names.index(name), name, column)
-    for name, low, high in (("quality", 0.0, 1.0), ("cost_usd", 0.0, None), ("input_tokens", 0, None), ("output_tokens", 0, None)):
+    for name, low, high in (
+        ("quality", 0.0, 1.0),
+        ("cost_usd", 0.0, None),
+        ("input_tokens", 0, None),
+        ("output_tokens", 0, None),
+    ):
         if name in table.column_names:
             _check_range(table[name], name, low, high, path)
     return table

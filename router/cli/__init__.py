@@ -1,0 +1,76 @@
+"""The `clearbar` command: one file a noun, each loaded only when it is called.
+
+Exit codes: 0 done or bar held, 1 bar failed, 2 not enough evidence, 3 broken input, configuration or usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import entry_points
+
+import click
+
+from router._version import __version__
+from router.errors import RouterError
+
+BROKEN = 3
+INTERRUPTED = 130
+
+COMMANDS = {
+    "ask": "router.cli.ask:ask",
+    "explain": "router.cli.ask:explain",
+    "init": "router.cli.init:init",
+    "models": "router.cli.models:models",
+    "policy": "router.cli.policy:policy",
+    "replay": "router.cli.replay:replay",
+    "spend": "router.cli.spend:spend",
+    "train": "router.cli.train:train",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Our own commands and those that other packages add by entry point."""
+        return sorted({*COMMANDS, *(point.name for point in entry_points(group="clearbar.commands"))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in COMMANDS:
+            module, _, name = COMMANDS[cmd_name].partition(":")
+            found: click.Command = getattr(importlib.import_module(module), name)
+            return found
+        for point in entry_points(group="clearbar.commands", name=cmd_name):
+            loaded: click.Command = point.load()
+            return loaded
+        return None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clearbar")
+def cli() -> None:
+    """Route every request to the cheapest model that clears the quality bar."""
+
+
+def main() -> None:
+    """Run the command; every mistake of a user ends in one clear line and an exit code, never in a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        click.echo(help_wanted.format_message())
+        code = 0
+    except click.ClickException as mistake:
+        mistake.show()
+        code = BROKEN
+    except RouterError as error:
+        click.echo(f"clearbar: {error}", err=True)
+        code = BROKEN
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:  # `clearbar ... | head`
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

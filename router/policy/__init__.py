@@ -1,0 +1,23 @@
+"""What a routing table is: reading, matching and checking it."""
+
+from router.policy.check import Finding, check
+from router.policy.evidence import Evidence, evidence_gap
+from router.policy.load import Policy, find_policy, load_policy, shipped_policies
+from router.policy.match import match
+from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule
+
+__all__ = [
+    "Bar",
+    "Evidence",
+    "Finding",
+    "ModelEntry",
+    "Policy",
+    "PolicyFile",
+    "Rule",
+    "check",
+    "evidence_gap",
+    "find_policy",
+    "load_policy",
+    "match",
+    "shipped_policies",
+]

@@ -1,0 +1,166 @@
+"""One request on its way: pays for its calls, books what came of them, and ends as a completion or an error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+from router.cache.exact import Entry, ExactCache
+from router.decide import Ruling
+from router.errors import ConfigurationError, NoRouteError, ProviderError, ProviderUnavailableError, RouterError
+from router.flow import Flow, Heard
+from router.spend.ledger import Ledger
+from router.spend.meter import Meter
+from router.spend.prices import Price
+from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess
+
+Outcome = Literal["ok", "error", "cut"]
+Steps = Generator[Call | Sleep, Heard, Any]
+"""What a driver runs: it sends each call, sleeps each pause, and says what came of it."""
+
+
+class Journey:
+    """The mutable part of one request, from its check to its last ledger row."""
+
+    def __init__(self, request: Request, ledger: Ledger) -> None:
+        self.request, self._ledger = request, ledger
+        self.started_s = time.monotonic()
+        self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
+        self.decision: Decision | None = None
+        self.meter: Meter = Meter({})
+        self.cache: Literal["miss", "exact", "off"] = "off"
+        self.cache_key: str | None = None
+        self._keeper: ExactCache | None = None
+        self._sent_s = self.started_s
+
+    def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]], cache: ExactCache | None) -> None:
+        """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
+        self.decision = ruling.decision
+        self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
+        if cache is not None and ruling.may_cache:
+            self._keeper, self.cache = cache, "miss"
+
+    def pay(self, flow: Flow) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
+        """Run a flow, with every call admitted before it is sent and settled after it; returns the flow's answer."""
+        step = next(flow)
+        while True:
+            if isinstance(step, Sleep):
+                heard = yield step
+            elif refusal := self.meter.refusal(step):
+                heard = Heard(now_s=time.monotonic(), outcome=refusal)
+            else:
+                heard = yield from self._send(step)
+            try:
+                step = flow.send(heard)
+            except StopIteration as done:
+                answered: tuple[Call, Reply] = done.value
+                return answered
+
+    def _send(self, call: Call) -> Generator[Call | Sleep, Heard, Heard]:
+        self._sent_s = time.monotonic()
+        try:
+            heard = yield call
+        except ConfigurationError:
+            raise  # nothing was sent
+        except BaseException as interruption:
+            # Cancelled or broken while the provider was working: it may bill, so the ledger must know.
+            lost = ProviderUnavailableError(f"interrupted by {type(interruption).__name__}", model=call.model)
+            lost.is_billed = None
+            self._book(self.meter.settle(call, lost, time.monotonic() - self._sent_s))
+            raise
+        if isinstance(heard.outcome, ProviderError):
+            self._book(self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s))
+        elif isinstance(heard.outcome, Reply) and heard.outcome.chunks is None:
+            self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)  # written together with its request
+        return heard
+
+    def _book(self, attempt: Attempt) -> None:
+        self._ledger.append_attempt(self.request, len(self.meter.attempts) - 1, attempt)
+        self.meter.written = len(self.meter.attempts)
+
+    def finish(
+        self, call: Call, payload: Mapping[str, Any], outcome: Outcome = "ok", error: str | None = None
+    ) -> Completion:
+        """Write the request's row, keep its answer where that is allowed, and hand it over."""
+        self._write(outcome, model=call.model, error=error)
+        payload = {**payload, "usage": _openai_usage(self.meter.attempts[-1], payload.get("usage"))}
+        if self._keeper is not None and self.cache_key is not None and outcome == "ok":
+            self._keeper.put(self.cache_key, call.model, payload)
+        return self._completion(call.model, payload, self.meter.cost_usd)
+
+    def finish_stream(self, call: Call, payload: Mapping[str, Any], outcome: Outcome, error: str | None) -> Completion:
+        """The same for a stream, which is settled when it ends, however it ends."""
+        self.meter.settle_stream(call, payload, outcome, time.monotonic() - self._sent_s, error)
+        return self.finish(call, payload, outcome, error)
+
+    def answer_from(self, entry: Entry, policy_version: str) -> Completion:
+        """A stored answer: billed 0, with a row of its own."""
+        self.cache = "exact"
+        guess = TaskGuess(task=self.request.task, probability=1.0 if self.request.task else 0.0,
+                          by="label" if self.request.task else "none")  # fmt: skip
+        self.decision = Decision(id=self.request.id, task=guess, rule="exact cache", strategy="cache", bar=0.0,
+                                 plan=(entry.model,), candidates=(), policy_version=policy_version)  # fmt: skip
+        self._write("ok", model=entry.model)
+        return self._completion(entry.model, entry.payload, Decimal(0))
+
+    def fail(self, error: BaseException) -> None:
+        """Write the row of a request that got no answer; one of our errors will tell what was tried."""
+        if isinstance(error, RouterError):
+            error.decision, error.attempts = self.decision, tuple(self.meter.attempts)
+            self._write("error", error=f"{type(error).__name__}: {error}"[:500])
+        else:
+            self._write("cut", error=type(error).__name__)
+
+    def no_route(self) -> NoRouteError:
+        """The error for an empty plan, with every candidate's reason."""
+        decision = self.decision
+        assert decision is not None  # noqa: S101  only called after deciding
+        reasons = "; ".join(f"{candidate.model}: {candidate.reason}" for candidate in decision.candidates)
+        return NoRouteError(
+            f"no model may serve this request (task {decision.task.task or 'unknown'}, {decision.rule}): "
+            f"{reasons or 'add a rule without `when` to the policy'}"
+        )
+
+    def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
+        attempts = self.meter.attempts
+        self._ledger.append_request(
+            self.request,
+            self.decision,
+            outcome=outcome,
+            attempts=attempts,
+            unwritten=len(attempts) - self.meter.written,
+            cost_usd=self.meter.cost_usd,
+            latency_s=time.monotonic() - self.started_s,
+            cache=self.cache,
+            cache_key=self.cache_key,
+            model=model,
+            error=error,
+        )
+
+    def _completion(self, model: str, payload: Mapping[str, Any], cost_usd: Decimal | None) -> Completion:
+        assert self.decision is not None  # noqa: S101  nothing ends well without one
+        return Completion(
+            id=self.request.id,
+            model=model,
+            payload=Payload(payload),
+            decision=self.decision,
+            attempts=tuple(self.meter.attempts),
+            cost_usd=cost_usd,
+            cache=self.cache,
+            latency_s=time.monotonic() - self.started_s,
+        )
+
+
+def _openai_usage(attempt: Attempt, given: Any) -> dict[str, Any]:
+    """The usage that is booked, in OpenAI's shape; the provider's other fields stay where its figures were usable."""
+    usage = attempt.usage
+    if usage is None:
+        return dict(given or {})
+    figures = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    return {**given, **figures} if usage.source == "provider" else figures

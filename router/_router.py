@@ -1,0 +1,242 @@
+"""`Router`: the story of one request, in reading order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from router import flow
+from router._journey import Journey, Steps
+from router._request import chat_request, embedding_request
+from router._stream import AsyncStream, Stream
+from router.cache.exact import Entry, ExactCache, exact_key
+from router.decide import Ruling, decide
+from router.errors import ConfigurationError, InvalidRequestError, ProviderError
+from router.policy import Policy, find_policy, load_policy
+from router.spend.ledger import Ledger
+from router.spend.meter import output_cap
+from router.stores.disk import TextStore
+from router.transports.base import Transport
+from router.transports.dispatch import DispatchTransport
+from router.transports.shapes import as_async, chat_chunks
+from router.types import Call, Completion, Decision, Message, Reply, Request, Sleep
+
+if TYPE_CHECKING:
+    from router.predict import Predictor
+
+
+class Router:
+    """Routes requests by a policy. Thread-safe and fork-safe; `close()` it, or use `with`.
+
+    Args:
+        policy: path of a policy file; default `CLEARBAR_POLICY`, else `./policies/default.yaml`.
+        state: directory for ledger and cache; default `CLEARBAR_STATE`, else `./.clearbar`. Several processes may
+            share one on a local disk.
+        transport: how calls are sent; default: by each model's `call` string.
+
+    Raises:
+        ConfigurationError: no policy was found, it is wrong, or a store cannot be opened.
+    """
+
+    def __init__(
+        self,
+        policy: str | os.PathLike[str] | None = None,
+        state: str | os.PathLike[str] | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self.policy: Policy = load_policy(find_policy(policy))
+        self._predictor = _predictor(self.policy.artifact)
+        folder = _state_folder(state)
+        self.ledger = Ledger(folder / "ledger.sqlite3")
+        self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
+        self._transport: Transport = transport or DispatchTransport()
+
+    def complete(self, messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Any:
+        """Answer a chat request; see `router.complete` for the arguments.
+
+        Returns:
+            A `Completion`, or with `stream=True` a `Stream` of OpenAI chunks with `.completion` at its end.
+
+        Raises:
+            RouterError: one of its children, with `.attempts` and `.decision` where they exist.
+        """
+        return _drive(self._serve(chat_request(messages, stream=stream, **options)), self._transport)
+
+    async def acomplete(self, messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Any:
+        """The same without blocking; with `stream=True` the result is an `AsyncStream`."""
+        steps = self._serve(chat_request(messages, stream=stream, **options), is_async=True)
+        return await _adrive(steps, self._transport)
+
+    def embed(self, input: str | Sequence[str], **options: Any) -> Completion:  # noqa: A002  OpenAI's name
+        """Embed one text or several; `.data[i].embedding` holds the vectors.
+
+        Without `model`, the policy's first model with the capability `embedding` serves.
+        """
+        done: Completion = _drive(self._serve(embedding_request(input, **options)), self._transport)
+        return done
+
+    def explain(self, messages: Sequence[Message], **options: Any) -> Decision:
+        """Decide about a request without sending it; nothing is spent or recorded."""
+        return decide(chat_request(messages, **options), self.policy, self._predictor).decision
+
+    def record_outcome(self, run_id: str, name: str, value: float, at: float | None = None) -> None:
+        """Note a business outcome of a workflow run; `at` is seconds since 1970, default now."""
+        self.ledger.append_outcome(run_id, name, float(value), at)
+
+    def record_feedback(self, decision_id: str, score: float) -> None:
+        """Note how good an answer was, 0 to 1.
+
+        Raises:
+            InvalidRequestError: the score is out of range, or no request has this id.
+        """
+        if not 0 <= score <= 1:
+            raise InvalidRequestError(f"score must be from 0 to 1, got {score!r}")
+        if self.ledger.request(decision_id) is None:
+            raise InvalidRequestError(f"no request has the id {decision_id!r}; it is `completion.id`")
+        self.ledger.append_feedback(decision_id, score)
+
+    def reject(self, decision_id: str) -> None:
+        """Note that an answer was wrong (feedback 0), and forget it where it was cached."""
+        self.record_feedback(decision_id, 0.0)
+        row = self.ledger.request(decision_id)
+        if row and row["cache_key"] and self._cache is not None:
+            self._cache.drop(row["cache_key"])
+
+    def close(self) -> None:
+        """Close files and connections."""
+        self._transport.close()
+        self.ledger.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def __enter__(self) -> Router:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
+        """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
+        journey = Journey(request, self.ledger)
+        if entry := self._look_up(journey):
+            return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
+        ruling = decide(request, self.policy, self._predictor)
+        journey.follow(ruling, self.policy.prices, self._cache)
+        try:
+            if not ruling.decision.plan:
+                raise journey.no_route()
+            way = flow.run(self._calls(request, ruling), now_s=time.monotonic(), deadline_s=journey.deadline_s)
+            call, reply = yield from journey.pay(way)
+        except BaseException as error:
+            journey.fail(error)
+            raise
+        if reply.chunks is None:
+            return journey.finish(call, reply.payload or {})
+        finish = partial(journey.finish_stream, call)
+        if is_async:
+            return AsyncStream(cast(AsyncIterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
+        return Stream(cast(Iterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
+
+    def _look_up(self, journey: Journey) -> Entry | None:
+        if self._cache is None:
+            return None
+        version = self._predictor.version if self._predictor else None
+        journey.cache_key = exact_key(
+            journey.request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
+        )
+        return self._cache.get(journey.cache_key) if journey.cache_key else None
+
+    def _calls(self, request: Request, ruling: Ruling) -> list[list[Call]]:
+        """For each model of the plan, one call per deployment."""
+        return [
+            [
+                Call(
+                    request_id=request.id,
+                    model=model,
+                    deployment=deployment,
+                    kind=request.kind,
+                    messages=request.messages,
+                    params=self._params(request, model, is_limited=ruling.limit_usd is not None),
+                    timeout_s=flow.DEFAULT_TIMEOUT_S,
+                    stream=request.stream,
+                )
+                for deployment in self.policy.deployments[model]
+            ]
+            for model in ruling.decision.plan
+        ]
+
+    def _params(self, request: Request, model: str, *, is_limited: bool) -> Mapping[str, Any]:
+        if not is_limited or request.kind == "embedding" or output_cap(request.params):
+            return request.params
+        # A limit is only a limit if the provider is told where to stop.
+        return {**request.params, "max_tokens": self.policy.models[model].max_output_tokens}
+
+
+def _drive(steps: Steps, transport: Transport) -> Any:
+    """Run steps to their result, blocking."""
+    try:
+        step = next(steps)
+        while True:
+            outcome: Reply | ProviderError | None = None
+            try:
+                if isinstance(step, Sleep):
+                    time.sleep(step.seconds)
+                else:
+                    outcome = transport.send(step)
+            except ProviderError as error:
+                outcome = error
+            except BaseException as interruption:
+                step = steps.throw(interruption)
+                continue
+            step = steps.send(flow.Heard(now_s=time.monotonic(), outcome=outcome))
+    except StopIteration as done:
+        return done.value
+
+
+async def _adrive(steps: Steps, transport: Transport) -> Any:
+    """Run steps to their result on the event loop."""
+    try:
+        step = next(steps)
+        while True:
+            outcome: Reply | ProviderError | None = None
+            try:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                else:
+                    outcome = await transport.asend(step)
+            except ProviderError as error:
+                outcome = error
+            except BaseException as interruption:
+                step = steps.throw(interruption)
+                continue
+            step = steps.send(flow.Heard(now_s=time.monotonic(), outcome=outcome))
+    except StopIteration as done:
+        return done.value
+
+
+def _as_asked(completion: Completion, request: Request, is_async: bool) -> Any:
+    """A stored answer in the form the caller asked for: whole, or as the chunks of a stream."""
+    if not request.stream:
+        return completion
+    chunks, finish = chat_chunks(completion.payload), lambda *_: completion
+    return AsyncStream(as_async(chunks), finish) if is_async else Stream(chunks, finish)
+
+
+def _predictor(artifact: Path | None) -> Predictor | None:
+    if artifact is None:
+        return None  # numpy stays out of a service that has nothing to predict
+    from router.predict import Predictor
+
+    return Predictor.load(artifact)
+
+
+def _state_folder(given: str | os.PathLike[str] | None) -> Path:
+    folder = given if given is not None else os.environ.get("CLEARBAR_STATE") or ".clearbar"
+    if not isinstance(folder, (str, os.PathLike)) or "://" in str(folder):
+        raise ConfigurationError(f"state {folder!r} is not supported yet; give a directory on a local disk")
+    return Path(folder)

@@ -1,0 +1,104 @@
+"""The exact tier: the same request in the same scope gets the same answer, billed 0."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from router.types import Request
+
+EXPIRE_S = 24 * 3600.0
+KEY_VERSION = 1
+"""Part of every key; goes up when the meaning of an entry changes."""
+
+
+class TextByKey(Protocol):
+    """Where entries are kept."""
+
+    def get(self, key: str) -> str | None:
+        """The text behind a key, or None."""
+        ...
+
+    def set(self, key: str, text: str, *, expire_s: float) -> None:
+        """Keep a text for so many seconds."""
+        ...
+
+    def delete(self, key: str) -> bool:
+        """Drop a key; True when it was there."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored answer and the policy id of the model that gave it."""
+
+    model: str
+    payload: Mapping[str, Any]
+
+
+def exact_key(
+    request: Request, *, policy_version: str, artifact_version: str | None, tags: tuple[str, ...]
+) -> str | None:
+    """Fingerprint of everything that may change the answer or the right to it.
+
+    The scope (team and customer) is part of it, so tenants never share; so are the tags that the policy's
+    rules look at and the versions of policy and artifact: an entry can only answer a request that the same
+    rule would decide in the same way.
+
+    Returns:
+        64 hex digits, or None when a parameter has no JSON form and so no fingerprint.
+    """
+    fields = [
+        KEY_VERSION, policy_version, artifact_version, request.tags.team, request.tags.customer,
+        [request.tags.get(name) for name in tags], request.kind, request.model, request.task, request.bar,
+        request.messages, {name: value for name, value in request.params.items() if name != "stream_options"},
+    ]  # fmt: skip
+    try:
+        text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    except (TypeError, ValueError):
+        return None
+
+
+class ExactCache:
+    """Stored answers by fingerprint."""
+
+    def __init__(self, store: TextByKey) -> None:
+        self._store = store
+
+    def get(self, key: str) -> Entry | None:
+        """The stored answer, or None."""
+        text = self._store.get(key)
+        return Entry(**json.loads(text)) if text is not None else None
+
+    def put(self, key: str, model: str, payload: Mapping[str, Any]) -> None:
+        """Keep an answer, if it is one that may be served again."""
+        if is_storable(payload):
+            text = json.dumps({"model": model, "payload": payload}, ensure_ascii=True)
+            self._store.set(key, text, expire_s=EXPIRE_S)
+
+    def close(self) -> None:
+        """Close the store behind it."""
+        self._store.close()
+
+    def drop(self, key: str) -> bool:
+        """Forget an answer; True when it was there."""
+        return self._store.delete(key)
+
+
+def is_storable(payload: Mapping[str, Any]) -> bool:
+    """Whether an answer came to its natural end: not cut, not filtered, no tool call."""
+    if payload.get("data"):
+        return True  # embeddings have no end to come to
+    choices = payload.get("choices") or ()
+    return bool(choices) and all(
+        choice.get("finish_reason") == "stop" and not (choice.get("message") or {}).get("tool_calls")
+        for choice in choices
+    )

@@ -1,0 +1,99 @@
+"""`clearbar policy`: check and show routing tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from router.errors import ArtifactError
+from router.policy import Policy, check, find_policy, load_policy, shipped_policies
+
+NOT_ENOUGH_EVIDENCE = 2
+
+
+@click.group()
+def policy() -> None:
+    """Check and show routing tables."""
+
+
+def _loaded(path: Path | None, is_shipped: bool) -> Policy:
+    return load_policy(shipped_policies() / "default.yaml" if is_shipped else find_policy(path))
+
+
+@policy.command(name="check")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--shipped", "is_shipped", is_flag=True, help="Check the policy that comes with the package.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, as_json: bool) -> None:
+    """Check a policy file: 0 good, 2 a candidate lacks evidence, 3 broken."""
+    loaded = _loaded(path, is_shipped)
+    findings = check(loaded)
+    warnings = [finding.text for finding in findings if finding.level == "warning"] + _artifact_problems(loaded)
+    evidence = [finding.text for finding in findings if finding.level == "evidence"]
+    if as_json:
+        click.echo(json.dumps({"path": str(loaded.path), "version": loaded.version, "rules": len(loaded.rules),
+                               "evidence": evidence, "warnings": warnings}))  # fmt: skip
+    else:
+        for text in evidence:
+            click.echo(f"no evidence  {text}")
+        for text in warnings:
+            click.echo(f"warning      {text}")
+        state = "evidence is missing" if evidence else "holds"
+        click.echo(f"{loaded.path}: {len(loaded.rules)} rules, {len(loaded.models)} models: {state}")
+    ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else 0)
+
+
+def _artifact_problems(loaded: Policy) -> list[str]:
+    if loaded.artifact is None:
+        return []
+    from router.predict import Predictor
+
+    try:
+        predictor = Predictor.load(loaded.artifact)
+    except ArtifactError as error:
+        return [f"{loaded.path}: {error}"]
+    unknown = sorted(set(loaded.models) - set(predictor.models))
+    return [f"{loaded.path}: the artifact was trained without {', '.join(unknown)}"] if unknown else []
+
+
+@policy.command()
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--shipped", "is_shipped", is_flag=True, help="Show the policy that comes with the package.")
+def show(path: Path | None, is_shipped: bool) -> None:
+    """Draw the table: who goes where, at what bar and price."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from router.spend.prices import price_on
+    from router.types import as_jsonable
+
+    loaded = _loaded(path, is_shipped)
+    rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", title=str(loaded.path))
+    for position, rule in enumerate(loaded.rules):
+        when = {name: value for name, value in rule.when.model_dump(exclude_defaults=True).items() if value}
+        tasks = rule.when.task or [None]
+        bars = sorted({loaded.bar_of(rule, task).min for task in tasks})
+        rules.add_row(
+            loaded.rule_name(position), ", ".join(f"{k}={v}" for k, v in when.items()) or "always",
+            ", ".join(rule.candidates), ", ".join(f"{bar:g}" for bar in bars), rule.strategy, ", ".join(rule.fallback),
+        )  # fmt: skip
+    models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)")
+    from datetime import UTC, datetime
+
+    for name, entry in loaded.models.items():
+        price = price_on(loaded.prices[name], datetime.now(UTC).date())
+        known = [f"{task}: {e.lower:.2f}, {e.n}" for (task, model), e in loaded.evidence.items() if model == name]
+        shown = [str(as_jsonable(value)) for value in (price.input, price.output)] if price else ["unknown", "unknown"]
+        models.add_row(name, entry.call, *shown, "\n".join(known))
+    console = Console()
+    console.print(rules)
+    console.print(models)
+
+
+@policy.command(name="path")
+def path_command() -> None:
+    """Print the folder of the policies that come with the package."""
+    click.echo(shipped_policies())

@@ -1,0 +1,199 @@
+"""Where a request goes, and why: joins policy, evidence, predictions and prices into one decision.
+
+No I/O: the same request, policy and artifact give the same decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from router.config import suggestion
+from router.errors import UnknownModelError
+from router.policy import Bar, ModelEntry, Policy, Rule, evidence_gap, match
+from router.select import Offer, plan
+from router.spend.meter import output_cap
+from router.spend.prices import Price, price_on
+from router.tokens import count_request, estimate_tokens
+from router.types import Decision, Prediction, Request, TaskGuess
+
+if TYPE_CHECKING:
+    from router.predict import Predictor
+
+TYPICAL_OUTPUT_TOKENS = 256
+"""Expected output where no artifact predicts it; only used to compare prices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """A decision, and what the rule behind it allows."""
+
+    decision: Decision
+    limit_usd: Decimal | None
+    """Upper bound over everything the request may be billed."""
+    input_bound: int
+    """Upper bound of its input tokens; only counted under a limit, else 0."""
+    may_cache: bool
+
+
+def decide(request: Request, policy: Policy, predictor: Predictor | None) -> Ruling:
+    """Decide about one request.
+
+    Returns:
+        The ruling; its decision's `plan` is empty when no model may serve.
+
+    Raises:
+        UnknownModelError: the request pins a model that the policy does not list.
+    """
+    guess = _guess(request, predictor)
+    if request.model is not None and request.model not in policy.models:
+        raise UnknownModelError(
+            f"the policy {policy.path} lists no model {request.model!r}{suggestion(request.model, list(policy.models))}"
+        )
+    if request.model is not None:
+        return _ruling(request, policy, predictor, guess, Rule(candidates=[request.model], strategy="fixed"), "pinned")
+    if request.kind == "embedding":
+        # Vectors of different models do not compare, so there is one model and no fallback.
+        able = [name for name, model in policy.models.items() if "embedding" in (model.capabilities or ())]
+        rule = Rule(candidates=able[:1] or list(policy.models)[:1], strategy="fixed")
+        return _ruling(request, policy, predictor, guess, rule, "embedding")
+    position = match(policy, guess.task, request.tags, lambda: count_request(request))
+    if position is None:
+        return _ruling(request, policy, predictor, guess, None, "no rule matches")
+    rule = policy.rules[position]
+    return _ruling(request, policy, predictor, guess, rule, policy.rule_name(position))
+
+
+def _guess(request: Request, predictor: Predictor | None) -> TaskGuess:
+    if request.task is not None:
+        return TaskGuess(task=request.task, probability=1.0, by="label")
+    if predictor is not None and request.kind == "chat" and request.model is None:
+        return predictor.guess(request.text)
+    return TaskGuess(task=None, probability=0.0, by="none")
+
+
+def _ruling(
+    request: Request, policy: Policy, predictor: Predictor | None, guess: TaskGuess, rule: Rule | None, name: str
+) -> Ruling:
+    limits = [limit for limit in (request.max_cost_usd, rule.max_cost_usd if rule else None) if limit is not None]
+    limit = min(limits, default=None)
+    bar = policy.bar_of(rule, guess.task) if rule and rule.strategy != "fixed" else Bar(min=0.0)
+    if request.bar is not None and request.bar > bar.min and (rule is None or rule.strategy != "fixed"):
+        bar = bar.model_copy(update={"min": request.bar})
+    bound = count_request(request) if limit is not None else 0
+    order: tuple[str, ...] = ()
+    candidates = ()
+    if rule is not None:
+        sheet = _Sheet(request, policy, guess.task, bar, limit, bound, _predictions(request, guess, predictor, rule))
+        order, candidates = plan(
+            [sheet.offer(model, needs_evidence=rule.strategy != "fixed") for model in rule.candidates],
+            strategy=rule.strategy,
+            bar=bar.min,
+            fallback=[sheet.offer(model, needs_evidence=False) for model in rule.fallback],
+        )
+    decision = Decision(
+        id=request.id,
+        task=guess,
+        rule=name,
+        strategy=rule.strategy if rule and name != "pinned" else name,
+        bar=bar.min,
+        plan=order,
+        candidates=candidates,
+        policy_version=policy.version,
+        artifact_version=predictor.version if predictor else None,
+    )
+    return Ruling(
+        decision=decision, limit_usd=limit, input_bound=bound, may_cache=rule is not None and rule.cache == "exact"
+    )
+
+
+def _predictions(
+    request: Request, guess: TaskGuess, predictor: Predictor | None, rule: Rule
+) -> Mapping[str, Prediction]:
+    # An artifact that did not beat the table on held-out queries is not asked: the evidence's means serve.
+    if predictor is None or not predictor.promoted or rule.strategy == "fixed":
+        return {}
+    return predictor.predict(request.text, guess.task, request.tags.get("subtask"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """Everything that is the same for all offers of one request."""
+
+    request: Request
+    policy: Policy
+    task: str | None
+    bar: Bar
+    limit: Decimal | None
+    input_bound: int
+    predictions: Mapping[str, Prediction]
+
+    def offer(self, name: str, *, needs_evidence: bool) -> Offer:
+        model, now = self.policy.models[name], datetime.now(UTC)
+        price = price_on(self.policy.prices[name], now.date())
+        prediction = self.predictions.get(name)
+        evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
+        barred = self._misfit(model, price)
+        if barred is None and needs_evidence:
+            entry = self.policy.tasks.get(self.task) if self.task is not None else None
+            metric = entry.metric if entry else None
+            barred = evidence_gap(evidence, task=self.task, model=model, bar=self.bar, metric=metric, now=now)
+        return Offer(
+            model=name,
+            barred=barred,
+            quality=prediction.quality if prediction else evidence.mean if evidence else None,
+            quality_low=evidence.lower if evidence else None,
+            expected_cost_usd=self._expected(price, prediction),
+            worst_cost_usd=price.worst(self.input_bound, self._cap(model))
+            if price and self.limit is not None
+            else None,
+        )
+
+    def _misfit(self, model: ModelEntry, price: Price | None) -> str | None:
+        """Why the model cannot take this request, whatever its quality."""
+        able = model.capabilities
+        if able is not None:
+            missing = [need for need in _needs(self.request) if need not in able]
+            if missing:
+                return f"lacks the capability {missing[0]!r}"
+        if model.context is not None and self.request.kind == "chat":
+            size = estimate_tokens(self.request.text) + (output_cap(self.request.params) or 0)
+            if size > model.context:
+                return f"about {size:,} tokens do not fit its context of {model.context:,}"
+        if self.limit is None:
+            return None
+        if self.request.has_media:
+            return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
+        if price is None:
+            return "its price is unknown, and max_cost_usd asks for a bound"
+        worst = price.worst(self.input_bound, self._cap(model))
+        return f"may cost up to ${worst:f}, above max_cost_usd ${self.limit:f}" if worst > self.limit else None
+
+    def _cap(self, model: ModelEntry) -> int:
+        return 0 if self.request.kind == "embedding" else output_cap(self.request.params) or model.max_output_tokens
+
+    def _expected(self, price: Price | None, prediction: Prediction | None) -> Decimal | None:
+        if price is None:
+            return None
+        made = prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS
+        cap = output_cap(self.request.params)
+        made = 0 if self.request.kind == "embedding" else min(made, cap) if cap else made
+        read = estimate_tokens(self.request.text)
+        return (read * price.input + Decimal(round(made)) * price.output) / 1_000_000
+
+
+def _needs(request: Request) -> Sequence[str]:
+    if request.kind == "embedding":
+        return ("embedding",)
+    return [
+        need
+        for need, is_needed in (
+            ("tools", bool(request.params.get("tools"))),
+            ("vision", request.has_media),
+            ("json", bool(request.params.get("response_format"))),
+        )
+        if is_needed
+    ]

@@ -1,0 +1,126 @@
+"""Retries, fallback and the deadline, as a generator: yields `Call` or `Sleep`, receives what came of it.
+
+No I/O and no clock of its own, so that the sync and the async driver share one logic and tests need no
+waiting.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from router.errors import (
+    AllCandidatesFailedError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    ProviderError,
+)
+from router.types import Call, Reply, Sleep
+
+DEFAULT_TIMEOUT_S = 300.0
+"""For one attempt when the request has no deadline."""
+RETRIES_ALONE = 2
+"""Repeats at the last model of the plan, when nobody else can answer."""
+RETRIES_WITH_FALLBACK = 1
+"""Repeats at a model while another one stands by."""
+BACKOFF_S = 0.25
+"""Mean pause before the first repeat; doubles with each."""
+PATIENCE_S = 2.0
+"""The longest pause a provider may ask for while another model stands by."""
+LEAST_TIME_S = 0.02
+"""With less time left than this, an attempt is not worth starting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What came of the step that was yielded last."""
+
+    now_s: float
+    """The driver's monotonic clock."""
+    outcome: Reply | ProviderError | BudgetExceededError | None
+    """None after a `Sleep`; a `BudgetExceededError` when the call was not allowed and not sent."""
+
+
+Flow = Generator[Call | Sleep, Heard, tuple[Call, Reply]]
+
+
+def run(
+    plan: Sequence[Sequence[Call]], *, now_s: float, deadline_s: float | None = None, rng: random.Random | None = None
+) -> Flow:
+    """Try each model of a plan until one answers.
+
+    An attempt may use its model's equal share of the time that is left, so that a stalled provider leaves
+    room for the ones behind it. Repeats go round the model's deployments, with full jitter
+    (delay drawn from [0, 2 * BACKOFF_S * 2^n]) or after the pause the provider asks for.
+
+    Args:
+        plan: for each model, in order, one call per deployment.
+        now_s: the driver's monotonic clock at the start.
+        deadline_s: when the request's time ends, on the same clock.
+        rng: source of the jitter.
+
+    Returns:
+        The call that was answered, and its reply.
+
+    Raises:
+        DeadlineExceededError: time ran out.
+        ProviderError: the only model failed, or an error that no other model would mend.
+        AllCandidatesFailedError: several models were tried and all failed.
+        BudgetExceededError: no model that is left may be paid for.
+    """
+    rng = rng or random.Random()  # noqa: S311  jitter, not secrecy
+    failures: list[ProviderError] = []
+    denial: BudgetExceededError | None = None
+    for position, calls in enumerate(plan):
+        models_left = len(plan) - position
+        retries = RETRIES_ALONE if models_left == 1 else max(RETRIES_WITH_FALLBACK, len(calls) - 1)
+        share_end = None if deadline_s is None else now_s + (deadline_s - now_s) / models_left
+        failure: ProviderError | None = None
+        for turn in range(retries + 1):
+            time_s = DEFAULT_TIMEOUT_S if share_end is None else share_end - now_s
+            if time_s < LEAST_TIME_S:
+                break
+            heard = yield replace(calls[turn % len(calls)], timeout_s=time_s)
+            now_s = heard.now_s
+            if isinstance(heard.outcome, Reply):
+                return calls[turn % len(calls)], heard.outcome
+            if isinstance(heard.outcome, BudgetExceededError):
+                denial = heard.outcome
+                break
+            assert heard.outcome is not None  # noqa: S101  a call always has an outcome
+            failure = heard.outcome
+            if not failure.retryable or turn == retries:
+                break
+            pause_s = _pause(failure, turn, rng, has_next=models_left > 1)
+            if pause_s is None or (share_end is not None and now_s + pause_s > share_end - LEAST_TIME_S):
+                break
+            now_s = (yield Sleep(seconds=pause_s)).now_s
+        if failure is not None:
+            failures.append(failure)
+            if not failure.try_next:
+                raise failure
+    raise _end(failures, denial, is_late=deadline_s is not None and deadline_s - now_s < LEAST_TIME_S)
+
+
+def _pause(failure: ProviderError, turn: int, rng: random.Random, *, has_next: bool) -> float | None:
+    """Seconds until the repeat, or None when moving on is better."""
+    if failure.retry_after_s is None:
+        return rng.uniform(0.0, 2 * BACKOFF_S * 2**turn)
+    return None if has_next and failure.retry_after_s > PATIENCE_S else failure.retry_after_s
+
+
+def _end(
+    failures: list[ProviderError], denial: BudgetExceededError | None, *, is_late: bool
+) -> DeadlineExceededError | ProviderError | AllCandidatesFailedError | BudgetExceededError:
+    if is_late or not (failures or denial):
+        last = f"; last: {failures[-1]}" if failures else ""
+        late = DeadlineExceededError(f"no answer before the deadline after {len(failures)} failed candidates{last}")
+        late.__cause__ = failures[-1] if failures else None
+        return late
+    if denial is not None and not failures:
+        return denial
+    if len(failures) == 1 and denial is None:
+        return failures[0]
+    listed = "; ".join(f"{error.model}: {error}" for error in failures)
+    return AllCandidatesFailedError(f"all {len(failures)} candidates failed: {listed}"[:2000], failures)

@@ -1,0 +1,63 @@
+"""What is wrong or missing in a policy that loads: evidence, prices, keys."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from router.policy.evidence import evidence_gap
+from router.policy.load import Policy
+from router.policy.schema import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing a policy author should know."""
+
+    level: Literal["evidence", "warning"]
+    """`evidence` stops a candidate from serving; a `warning` does not."""
+    text: str
+    """`file:line: what, and the remedy`."""
+
+
+def check(policy: Policy, now: datetime | None = None) -> list[Finding]:
+    """Findings about a loaded policy, in the order of the file; empty when nothing is missing."""
+    now = now or datetime.now(UTC)
+    findings = [Finding(level="evidence", text=problem) for problem in policy.evidence_problems]
+    for model in policy.models.values():
+        for place in policy.deployments[model.id]:
+            if place.api_key_env and not os.environ.get(place.api_key_env):
+                findings.append(_warn(policy, f"model {model.id!r}: {place.api_key_env} is not set; calls will fail"))
+        if not policy.prices[model.id]:
+            findings.append(
+                _warn(policy, f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`")
+            )
+    for rule, line in zip(policy.rules, policy.rule_lines, strict=True):
+        findings += [
+            Finding(level="evidence", text=f"{policy.path}:{line}: {text}") for text in _gaps(policy, rule, now)
+        ]
+    return findings
+
+
+def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
+    if rule.strategy == "fixed":
+        return []
+    tasks = rule.when.task or list(policy.tasks) or [None]
+    gaps = []
+    for task in tasks:
+        bar, metric = policy.bar_of(rule, task), policy.tasks[task].metric if task in policy.tasks else None
+        for name in rule.candidates:
+            evidence = policy.evidence.get((task, name)) if task else None
+            gap = evidence_gap(evidence, task=task, model=policy.models[name], bar=bar, metric=metric, now=now)
+            if gap:
+                gaps.append(
+                    f"candidate {name!r}: {gap}. Run: clearbar eval run SUITE --candidates {name}, "
+                    f"then clearbar eval propose"
+                )
+    return gaps
+
+
+def _warn(policy: Policy, text: str) -> Finding:
+    return Finding(level="warning", text=f"{policy.path}: {text}")

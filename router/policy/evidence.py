@@ -1,0 +1,113 @@
+"""Evidence files: what makes a bar a promise. Read here, written by `clearbar eval propose`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from router.policy.schema import Bar, ModelEntry
+
+
+class Evidence(BaseModel):
+    """How good one model is on one task, as measured on samples that were not chosen for the result."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    version: Literal[1]
+    task: str
+    model: str
+    model_version: str | None
+    run_id: str
+    suite_sha256: str
+    n: Annotated[int, Field(ge=1)]
+    mean: Annotated[float, Field(ge=0, le=1)]
+    lower: Annotated[float, Field(ge=0, le=1)]
+    """One-sided lower bound of the mean at `confidence`."""
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    metric: str
+    scorer: str
+    price: Any = None
+    created: datetime
+    expires: datetime | None
+    """None: never (the model is pinned by the hash of its weights and cannot change)."""
+
+
+EvidenceTable = Mapping[tuple[str, str], Evidence]
+"""By task and model id."""
+
+
+def read_evidence(directory: Path) -> tuple[dict[tuple[str, str], Evidence], list[str]]:
+    """All evidence of a directory, and one line for each file that cannot be used."""
+    found: dict[tuple[str, str], Evidence] = {}
+    problems: list[str] = []
+    for path in sorted(directory.glob("*.json")) if directory.is_dir() else ():
+        try:
+            evidence = Evidence.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            problems.append(f"{path}: not readable as JSON ({error}); write it again with `clearbar eval propose`")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            problems.append(f"{path}: {key}: {first['msg']}; write it again with `clearbar eval propose`")
+        else:
+            found[evidence.task, evidence.model] = evidence
+    return found, problems
+
+
+def evidence_gap(
+    evidence: Evidence | None, *, task: str | None, model: ModelEntry, bar: Bar, metric: str | None, now: datetime
+) -> str | None:
+    """Why evidence does not carry a bar, with what is missing; None when it does."""
+    if bar.min == 0:
+        return None
+    least = least_samples(bar.min, bar.confidence)
+    if evidence is None:
+        return f"no evidence for task {task or 'unknown'}: needs at least {least} samples for bar {bar.min:g}"
+    if evidence.expires is not None and _utc(evidence.expires) <= now:
+        return f"no evidence: run {evidence.run_id} expired on {evidence.expires:%Y-%m-%d}; evaluate again"
+    if model.version is not None and evidence.model_version != model.version:
+        return f"no evidence for version {model.version} (run {evidence.run_id} measured {evidence.model_version})"
+    if metric is not None and evidence.metric != metric:
+        return f"no evidence by metric {metric} (run {evidence.run_id} measured {evidence.metric})"
+    if evidence.confidence < bar.confidence:
+        return f"no evidence at confidence {bar.confidence:g} (run {evidence.run_id} has {evidence.confidence:g})"
+    if evidence.lower < bar.min:
+        more = samples_for_mean(evidence.mean, bar.min, bar.confidence)
+        remedy = f"about {more} samples at this mean would" if more else "no number of samples at this mean would"
+        return (
+            f"below bar {bar.min:g}: mean {evidence.mean:.3f} on n={evidence.n}, "
+            f"lower bound {evidence.lower:.3f}; {remedy} carry it"
+        )
+    return None
+
+
+def least_samples(bar: float, confidence: float) -> int:
+    """Fewest samples, all of them right, whose one-sided Clopper-Pearson bound reaches the bar.
+
+    With n of n right the bound is (1 - confidence)^(1/n), so n = ln(1 - confidence) / ln(bar).
+    """
+    return math.ceil(math.log(1 - confidence) / math.log(bar)) if 0 < bar < 1 else 0
+
+
+def samples_for_mean(mean: float, bar: float, confidence: float) -> int | None:
+    """About how many samples of this mean a bar needs (normal approximation), or None if the mean is too low."""
+    if mean <= bar:
+        return None
+    z = _normal_quantile(confidence)
+    return max(math.ceil((z / (mean - bar)) ** 2 * mean * (1 - mean)), least_samples(bar, confidence))
+
+
+def _normal_quantile(p: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(p)
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,182 @@
+"""Reading a routing table from disk into the form that requests are matched against."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from router.config import Document, read_yaml, suggestion, validated
+from router.errors import ConfigurationError, PolicyError
+from router.policy.evidence import EvidenceTable, read_evidence
+from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule, TaskEntry
+from router.spend.prices import Price, bundled_price
+from router.types import Deployment
+
+DEFAULT_PATH = Path("policies/default.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A routing table, checked and ready to be matched."""
+
+    path: Path
+    version: str
+    """First 12 hex digits of the SHA-256 of the file's text."""
+    models: Mapping[str, ModelEntry]
+    tasks: Mapping[str, TaskEntry]
+    rules: tuple[Rule, ...]
+    evidence: EvidenceTable
+    evidence_problems: tuple[str, ...]
+    """One line for each evidence file that cannot be used."""
+    artifact: Path | None
+    prices: Mapping[str, tuple[Price, ...]]
+    """By model id; an empty tuple means that nobody knows the price."""
+    deployments: Mapping[str, tuple[Deployment, ...]]
+    rule_lines: tuple[int, ...]
+    """Line of each rule in the file."""
+
+    @property
+    def caches_exactly(self) -> bool:
+        """Whether any rule allows the exact cache."""
+        return any(rule.cache == "exact" for rule in self.rules)
+
+    @property
+    def matched_tags(self) -> tuple[str, ...]:
+        """The tags that rules look at."""
+        return tuple(sorted({name for rule in self.rules for name in rule.when.tags}))
+
+    @property
+    def matches_size(self) -> bool:
+        """Whether any rule looks at the input's token count."""
+        return any(rule.when.input_tokens for rule in self.rules)
+
+    def rule_name(self, position: int) -> str:
+        """A rule's name, else its place in the file."""
+        return self.rules[position].name or f"rule {position + 1} (line {self.rule_lines[position]})"
+
+    def bar_of(self, rule: Rule, task: str | None) -> Bar:
+        """The rule's bar, else the task's, else none (0)."""
+        if rule.bar is not None:
+            return rule.bar
+        entry = self.tasks.get(task) if task is not None else None
+        return entry.bar if entry else Bar(min=0.0)
+
+
+def find_policy(given: str | os.PathLike[str] | None = None) -> Path:
+    """The policy file: argument, else `CLEARBAR_POLICY`, else `./policies/default.yaml`.
+
+    Raises:
+        ConfigurationError: none of the three names a file.
+    """
+    if given is not None:
+        return Path(given)
+    if named := os.environ.get("CLEARBAR_POLICY"):
+        return Path(named)
+    if DEFAULT_PATH.is_file():
+        return DEFAULT_PATH
+    raise ConfigurationError(
+        f"no policy: pass Router(policy=PATH), set CLEARBAR_POLICY, or put one at ./{DEFAULT_PATH} "
+        "(`clearbar init` writes a first one from the keys and servers it finds)"
+    )
+
+
+def shipped_policies() -> Path:
+    """The folder of the policies that come with the package (in a checkout, the top-level `policies/`)."""
+    installed = Path(__file__).parent / "shipped"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "policies"
+
+
+def load_policy(path: str | os.PathLike[str]) -> Policy:
+    """Read and check a policy file.
+
+    Raises:
+        PolicyError: with one line per mistake: file, line, column, value and remedy.
+    """
+    document = _listed_models(read_yaml(path))
+    file = validated(PolicyFile, document)
+    problems = _contradictions(file, document)
+    if problems:
+        raise PolicyError(*problems)
+    folder = document.path.parent
+    evidence, evidence_problems = read_evidence(folder / file.evidence)
+    return Policy(
+        path=document.path,
+        version=hashlib.sha256(document.text.encode()).hexdigest()[:12],
+        models={model.id: model for model in file.models},
+        tasks=file.tasks,
+        rules=tuple(file.rules),
+        evidence=evidence,
+        evidence_problems=tuple(evidence_problems),
+        artifact=folder / file.artifact if file.artifact else None,
+        prices={model.id: _prices(model) for model in file.models},
+        deployments={model.id: model.places() for model in file.models},
+        rule_lines=tuple(document.places["rules", i][0] for i in range(len(file.rules))),
+    )
+
+
+def _prices(model: ModelEntry) -> tuple[Price, ...]:
+    if model.price:
+        return tuple(entry.price() for entry in model.price)
+    found = bundled_price(model.call)
+    return (found,) if found else ()
+
+
+def _listed_models(document: Document) -> Document:
+    """`models: {small: {call: ...}}` means `models: [{id: small, call: ...}]`."""
+    values = document.values
+    models = values.get("models") if isinstance(values, dict) else None
+    if not isinstance(models, dict):
+        return document
+    order = {name: index for index, name in enumerate(models)}
+    listed = [{"id": name, **(body if isinstance(body, dict) else {})} for name, body in models.items()]
+    places = {
+        (path[0], order[str(path[1])], *path[2:]) if path[:1] == ("models",) and len(path) > 1 else path: place
+        for path, place in document.places.items()
+    }
+    return replace(document, values={**values, "models": listed}, places=places)
+
+
+def _contradictions(file: PolicyFile, document: Document) -> list[str]:
+    """Mistakes that only show when the parts are held against each other."""
+    ids = [model.id for model in file.models]
+    problems = [
+        document.problem(("models", i, "id"), f"model id {name!r} stands here for the second time; ids are unique")
+        for i, name in enumerate(ids)
+        if name in ids[:i]
+    ]
+    for i, rule in enumerate(file.rules):
+        here = ("rules", i)
+        for key, names in (("candidates", rule.candidates), ("fallback", rule.fallback)):
+            problems += [
+                document.problem((*here, key, j), f"{key}: no model has the id {name!r}{suggestion(name, ids)}")
+                for j, name in enumerate(names)
+                if name not in ids
+            ]
+        asked = rule.when.task
+        if rule.bar is None and rule.strategy != "fixed":
+            if asked is None:
+                problems.append(
+                    document.problem(
+                        here,
+                        "a rule that matches every task needs its own bar (`bar: 0.9`; `bar: 0` takes the cheapest), "
+                        "or `strategy: fixed`",
+                    )
+                )
+            for name in asked or ():
+                if name not in file.tasks:
+                    problems.append(
+                        document.problem(
+                            (*here, "when", "task"),
+                            f"task {name!r} has no bar: give the rule one or add it under `tasks`"
+                            f"{suggestion(name, list(file.tasks))}",
+                        )
+                    )
+        size = rule.when.input_tokens
+        if size and size.max is not None and size.max < size.min:
+            problems.append(
+                document.problem((*here, "when", "input_tokens"), f"max {size.max} is below min {size.min}")
+            )
+    return problems

@@ -1,0 +1,230 @@
+"""What a routing table may say: the schema of a policy file.
+
+Values arrive as text (see `router.config`) and are converted here. Unknown keys are errors. A key or
+value that belongs to the language but is not built yet is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from router.spend.prices import Price
+from router.types import TAG_NAMES, Deployment
+
+NOT_YET = "not supported yet; remove it"
+
+
+def refused(value: object) -> object:
+    """Refuse a key of the language whose feature is not built yet."""
+    raise ValueError(NOT_YET)
+
+
+NotYet = Annotated[Any, BeforeValidator(refused)]
+
+
+def one_or_more(value: object) -> object:
+    """`x` means `[x]`."""
+    return value if isinstance(value, list) else [value]
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _no_secret(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or re.match(r"(sk|pk|gsk|xai|hf|AIza)[-_]", value):
+        # The value itself is withheld: it may be the secret.
+        raise ValueError("must be the NAME of an environment variable (such as OPENAI_API_KEY), not the key itself")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[list[Name], BeforeValidator(one_or_more), Field(min_length=1)]
+Amount = Annotated[Decimal, Field(ge=0), AfterValidator(_finite)]
+Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+EnvironmentName = Annotated[str, AfterValidator(_no_secret)]
+
+
+class Section(BaseModel):
+    """A part of a policy file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+
+
+class PriceEntry(Section):
+    """A price in USD per million tokens, from a date on."""
+
+    input: Amount
+    output: Amount
+    cached_input: Amount | None = None
+    batch: Amount | None = None
+    effective: date | None = None
+    """First day (UTC) on which it holds; without one, it has always held."""
+
+    @field_validator("effective", mode="before")
+    @classmethod
+    def _iso_day(cls, value: object) -> object:
+        # Pydantic would read a bare number as seconds since 1970.
+        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError("must be a day such as 2026-01-31")
+        return value
+
+    def price(self) -> Price:
+        """As the price book keeps it."""
+        return Price(input=self.input, output=self.output, cached_input=self.cached_input, effective=self.effective)
+
+
+class DeploymentEntry(Section):
+    """One of several places that serve the same model; what is not given is taken from the model."""
+
+    call: Name | None = None
+    api_base: Name | None = None
+    api_key_env: EnvironmentName | None = None
+    region: Name | None = None
+
+
+class ModelEntry(Section):
+    """A model that may be a candidate."""
+
+    id: Name
+    call: Name
+    """litellm model string such as `openai/gpt-4o-mini`, or `local/NAME`, `fake/NAME`, `replay/NAME`."""
+    api_base: Name | None = None
+    api_key_env: EnvironmentName | None = None
+    price: Annotated[list[PriceEntry], BeforeValidator(one_or_more)] = []
+    """Without one, litellm's bundled price map is asked; a model in neither has an unknown price."""
+    context: Tokens | None = None
+    """Context window in tokens, input and output together; unknown is not checked."""
+    max_output_tokens: Tokens = 4096
+    capabilities: list[Name] | None = None
+    """What it can do beyond text: `tools`, `vision`, `json`, `embedding`. Not given: not checked."""
+    region: Name | None = None
+    tags: dict[str, str] = {}
+    version: Name | None = None
+    """When given, only evidence for exactly this version counts."""
+    deployments: list[DeploymentEntry] = []
+
+    def places(self) -> tuple[Deployment, ...]:
+        """Where it is served, in order of preference."""
+        return tuple(
+            Deployment(
+                call=entry.call or self.call,
+                api_base=entry.api_base or self.api_base,
+                api_key_env=entry.api_key_env or self.api_key_env,
+                region=entry.region or self.region,
+            )
+            for entry in self.deployments or [DeploymentEntry()]
+        )
+
+
+class Bar(Section):
+    """Required mean quality of a task's served answers, and how sure the evidence must be of it."""
+
+    min: Annotated[float, Field(ge=0, le=1)] = 0.0
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    max_drop: NotYet = None
+    vs: NotYet = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_min(cls, value: object) -> object:
+        if isinstance(value, dict) and "min" not in value and not {"max_drop", "vs"} & set(value):
+            raise ValueError("needs `min`: {min: 0.9, confidence: 0.95}, or just a number")
+        return value if isinstance(value, dict) else {"min": value}
+
+
+class TaskEntry(Section):
+    """What is asked of a task's answers."""
+
+    bar: Bar
+    pass_at: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """From this quality on, one answer clears."""
+    metric: Name | None = None
+    """When given, only evidence measured by this metric counts."""
+
+
+class TokenRange(Section):
+    """Bounds on the request's input tokens, both included."""
+
+    min: Annotated[int, Field(ge=0)] = 0
+    max: Annotated[int, Field(ge=0)] | None = None
+
+
+class When(Section):
+    """Conditions of a rule; all must hold, and none means always."""
+
+    task: Names | None = None
+    tags: dict[str, Names] = {}
+    input_tokens: TokenRange | None = None
+
+
+class Rule(Section):
+    """One row of the routing table; the first that matches decides."""
+
+    name: Name | None = None
+    when: When = When()
+    candidates: Names
+    bar: Bar | None = None
+    """Overrides the task's bar."""
+    strategy: Literal["single", "cascade", "fixed"] = "single"
+    max_cost_usd: Amount | None = None
+    max_latency_ms: NotYet = None
+    fallback: Annotated[list[Name], BeforeValidator(one_or_more)] = []
+    """Tried when no candidate stands or all have failed; needs no evidence."""
+    cache: Literal["false", "exact"] = "false"
+
+    @field_validator("strategy", mode="after")
+    @classmethod
+    def _built(cls, value: str) -> str:
+        if value == "cascade":
+            raise ValueError(f"strategy cascade is {NOT_YET.replace('remove it', 'use single or fixed')}")
+        return value
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _cache_mode(cls, value: object) -> object:
+        if isinstance(value, dict) or (isinstance(value, str) and value.lower() in ("shadow", "true", "yes", "on")):
+            raise ValueError("the semantic cache is not supported yet; use `exact` or `false`")
+        return "false" if isinstance(value, str) and value.lower() in ("no", "off", "false") else value
+
+
+class Data(Section):
+    """What may be kept of prompts and answers."""
+
+    store_text: Literal["none"] = "none"
+    keep_days: NotYet = None
+
+    @field_validator("store_text", mode="before")
+    @classmethod
+    def _only_none(cls, value: object) -> object:
+        if value in ("redacted", "full"):
+            raise ValueError("storing text is not supported yet; use none")
+        return value
+
+
+class PolicyFile(Section):
+    """A whole policy file."""
+
+    version: Literal["1"]
+    models: Annotated[list[ModelEntry], Field(min_length=1)]
+    tasks: dict[Name, TaskEntry] = {}
+    rules: Annotated[list[Rule], Field(min_length=1)]
+    artifact: Name | None = None
+    """Directory of a trained artifact, relative to the file."""
+    evidence: Name = "evidence"
+    """Directory of evidence files, relative to the file."""
+    data: Data = Data()
+    budgets: NotYet = None
+    alerts: NotYet = None
+    tests: NotYet = None
+
+
+RULE_TAGS = TAG_NAMES
+"""Tags a rule may always name; free-form ones may be named as well."""

@@ -1,0 +1,183 @@
+"""The ledger: one row per provider call and one per request, with the tags on every row; nothing is ever changed.
+
+An attempt is written as soon as it is settled, so a process killed in the middle of a request loses nothing
+that was billed. The last attempt and its request are written together, in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from router.stores.sqlite import Database
+from router.types import TAG_NAMES, Attempt, Decision, Request, Usage, as_jsonable
+
+_TAG_COLUMNS = ", ".join(f"{name} TEXT" for name in TAG_NAMES)
+
+MIGRATIONS = (
+    f"""
+CREATE TABLE requests (
+  id TEXT PRIMARY KEY, at_us INTEGER NOT NULL, kind TEXT NOT NULL, model_asked TEXT, model_served TEXT,
+  task TEXT, rule TEXT, strategy TEXT, bar REAL, policy_version TEXT, artifact_version TEXT,
+  outcome TEXT NOT NULL, error TEXT, cache TEXT NOT NULL, cache_key TEXT, cost_pusd INTEGER, attempts INTEGER NOT NULL,
+  latency_s REAL NOT NULL, decision TEXT, {_TAG_COLUMNS}, tags TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX requests_at ON requests (at_us);
+
+CREATE TABLE attempts (
+  request_id TEXT NOT NULL, number INTEGER NOT NULL, at_us INTEGER NOT NULL, model TEXT NOT NULL, call TEXT NOT NULL,
+  outcome TEXT NOT NULL, error TEXT, model_version TEXT, latency_s REAL NOT NULL, cost_pusd INTEGER,
+  input_tokens INTEGER, output_tokens INTEGER, cached_input_tokens INTEGER, reasoning_tokens INTEGER, usage_source TEXT,
+  {_TAG_COLUMNS}, tags TEXT NOT NULL, PRIMARY KEY (request_id, number)
+) WITHOUT ROWID;
+
+CREATE INDEX attempts_at ON attempts (at_us);
+
+CREATE TABLE feedback (decision_id TEXT NOT NULL, score REAL NOT NULL, at_us INTEGER NOT NULL);
+
+CREATE TABLE outcomes (run_id TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at_us INTEGER NOT NULL);
+"""
+    + "".join(
+        f"""
+CREATE TRIGGER {table}_keep_{verb.lower()} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+"""
+        for table in ("requests", "attempts", "feedback", "outcomes")
+        for verb in ("UPDATE", "DELETE")
+    ),
+)
+
+PICO = Decimal(10) ** 12
+_NO_USAGE = (None, None, None, None, None)
+_ATTEMPT_ROW = f"INSERT INTO attempts VALUES ({', '.join('?' * (15 + len(TAG_NAMES) + 1))})"  # noqa: S608
+_REQUEST_ROW = f"INSERT INTO requests VALUES ({', '.join('?' * (19 + len(TAG_NAMES) + 1))})"  # noqa: S608
+
+
+def to_pico(cost_usd: Decimal | None) -> int | None:
+    """USD as whole pico-dollars (1e-12 USD), in which sums stay exact; prices have at most 6 decimals per million."""
+    return None if cost_usd is None else int((cost_usd * PICO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def from_pico(cost_pusd: int | None) -> Decimal | None:
+    """Pico-dollars as USD."""
+    return None if cost_pusd is None else cost_pusd / PICO
+
+
+class Ledger:
+    """Append-only records of requests, attempts, feedback and outcomes in one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = Database(path, MIGRATIONS)
+
+    def append_attempt(self, request: Request, number: int, attempt: Attempt) -> None:
+        """Write one settled provider call."""
+        with self._db.transaction() as connection:
+            connection.execute(_ATTEMPT_ROW, _attempt_row(request, number, attempt))
+
+    def append_request(
+        self,
+        request: Request,
+        decision: Decision | None,
+        *,
+        outcome: Literal["ok", "error", "cut"],
+        attempts: Sequence[Attempt],
+        unwritten: int = 0,
+        cost_usd: Decimal | None,
+        latency_s: float,
+        cache: str,
+        cache_key: str | None = None,
+        model: str | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Write a request's end, together with its last `unwritten` attempts."""
+        row = (
+            request.id, _now_us(), request.kind, request.model, model,
+            decision.task.task if decision else request.task,
+            decision.rule if decision else None, decision.strategy if decision else None,
+            decision.bar if decision else None, decision.policy_version if decision else None,
+            decision.artifact_version if decision else None,
+            outcome, error, cache, cache_key, to_pico(cost_usd), len(attempts), latency_s,
+            json.dumps(as_jsonable(decision)) if decision else None, *_tag_values(request),
+        )  # fmt: skip
+        first = len(attempts) - unwritten
+        with self._db.transaction() as connection:
+            for number in range(first, len(attempts)):
+                connection.execute(_ATTEMPT_ROW, _attempt_row(request, number, attempts[number]))
+            connection.execute(_REQUEST_ROW, row)
+
+    def append_feedback(self, decision_id: str, score: float) -> None:
+        """Write what somebody thought of an answer: 0 (bad) to 1 (good)."""
+        with self._db.transaction() as connection:
+            connection.execute("INSERT INTO feedback VALUES (?, ?, ?)", (decision_id, score, _now_us()))
+
+    def append_outcome(self, run_id: str, name: str, value: float, at_s: float | None = None) -> None:
+        """Write a business outcome of a workflow run; `at_s` is seconds since 1970, default now."""
+        at_us = _now_us() if at_s is None else int(at_s * 1e6)
+        with self._db.transaction() as connection:
+            connection.execute("INSERT INTO outcomes VALUES (?, ?, ?, ?)", (run_id, name, value, at_us))
+
+    def request(self, request_id: str) -> dict[str, Any] | None:
+        """One request's row, or None."""
+        rows = self.rows("SELECT * FROM requests WHERE id = ?", (request_id,))
+        return rows[0] if rows else None
+
+    def attempts(self, request_id: str) -> list[dict[str, Any]]:
+        """A request's attempts, in order."""
+        return self.rows("SELECT * FROM attempts WHERE request_id = ? ORDER BY number", (request_id,))
+
+    def spend_by(self, *names: str) -> list[dict[str, Any]]:
+        """Requests, billed calls, known cost and unpriced calls per group of tag or attempt columns, dearest first.
+
+        Raises:
+            ValueError: a name is no column to group by.
+        """
+        allowed = (*TAG_NAMES, "model", "call")
+        if not names or any(name not in allowed for name in names):
+            raise ValueError(f"cannot group by {', '.join(names) or 'nothing'}; known are {', '.join(allowed)}")
+        columns = ", ".join(names)
+        rows = self.rows(
+            f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "  # noqa: S608  checked above
+            f"COALESCE(SUM(cost_pusd), 0) AS cost_pusd, SUM(cost_pusd IS NULL) AS unpriced "
+            f"FROM attempts GROUP BY {columns} ORDER BY cost_pusd DESC, {columns}"
+        )
+        for row in rows:
+            row["cost_usd"] = from_pico(row.pop("cost_pusd"))
+        return rows
+
+    def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query, as dicts."""
+        cursor = self._db.connection().execute(query, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def _attempt_row(request: Request, number: int, attempt: Attempt) -> tuple[Any, ...]:
+    usage = attempt.usage
+    return (
+        request.id, number, _now_us(), attempt.model, attempt.call, attempt.outcome, attempt.error,
+        attempt.model_version, attempt.latency_s, to_pico(attempt.cost_usd),
+        *(_meters(usage) if usage else _NO_USAGE), *_tag_values(request),
+    )  # fmt: skip
+
+
+def _meters(usage: Usage) -> tuple[Any, ...]:
+    return astuple(usage)
+
+
+def _tag_values(request: Request) -> tuple[Any, ...]:
+    tags = request.tags
+    return (*(getattr(tags, name) for name in TAG_NAMES), json.dumps(dict(tags.extra)) if tags.extra else "{}")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,161 @@
+"""What one request may spend and has spent: admits each call, settles each reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from router.errors import BudgetExceededError, ProviderError
+from router.spend.prices import Price, price_on
+from router.tokens import count_tokens
+from router.types import Attempt, Call, Reply, Usage, message_texts
+
+
+class Meter:
+    """The money of one request.
+
+    Args:
+        prices: each model's dated prices, by policy model id.
+        limit_usd: upper bound over all attempts of the request, or None.
+        input_tokens: upper bound of the request's input tokens; only looked at under a limit.
+
+    After a timeout or a cut connection nobody knows what an attempt cost; under the limit it counts with
+    its upper bound.
+    """
+
+    def __init__(
+        self, prices: Mapping[str, Sequence[Price]], limit_usd: Decimal | None = None, input_tokens: int = 0
+    ) -> None:
+        self._prices, self._limit, self._input_tokens = prices, limit_usd, input_tokens
+        self._today = datetime.now(UTC).date()
+        self._spent_worst = Decimal(0)
+        self.attempts: list[Attempt] = []
+        self.written = 0
+        """How many of the attempts the ledger already has."""
+
+    def price(self, model: str) -> Price | None:
+        """The model's price today, or None when nobody knows it."""
+        return price_on(self._prices[model], self._today)
+
+    def worst_usd(self, model: str, output_tokens: int) -> Decimal | None:
+        """Upper bound of one attempt, or None when the price is unknown."""
+        price = self.price(model)
+        return price.worst(self._input_tokens, output_tokens) if price else None
+
+    def refusal(self, call: Call) -> BudgetExceededError | None:
+        """Why a call may not be sent under the limit; None when it may."""
+        if self._limit is None:
+            return None
+        spent = self._spent_worst
+        worst = self.worst_usd(call.model, output_cap(call.params) or 0)
+        left = self._limit - spent
+        if worst is not None and worst <= left:
+            return None
+        wants = "has an unknown price" if worst is None else f"may cost up to ${worst:f}"
+        return BudgetExceededError(
+            f"{call.model} {wants}; ${max(left, Decimal(0)):f} of the request's max_cost_usd ${self._limit:f} is left",
+            scope="request", limit=self._limit, settled=spent, held=Decimal(0), fits_usd=max(left, Decimal(0)),
+        )  # fmt: skip
+
+    def settle(self, call: Call, outcome: Reply | ProviderError, latency_s: float) -> Attempt:
+        """Book a whole reply, or a failure. (A stream is booked by `settle_stream` when it ends.)"""
+        if isinstance(outcome, ProviderError):
+            # A refused or failed call costs nothing; after a timeout or a cut connection nobody knows.
+            return self._book(call, "error", None, latency_s, error=f"{type(outcome).__name__}: {outcome}",
+                              cost=Decimal(0) if outcome.is_billed is False else None)  # fmt: skip
+        payload = outcome.payload or {}
+        usage = usage_of(payload.get("usage"), call, answer_text(payload))
+        return self._book(call, "ok", usage, latency_s, payload=payload)
+
+    def settle_stream(
+        self, call: Call, payload: Mapping[str, Any], outcome: Literal["ok", "error", "cut"], latency_s: float,
+        error: str | None = None,
+    ) -> Attempt:  # fmt: skip
+        """Book a stream by what was received of it, whether it came to its end or not."""
+        usage = usage_of(payload.get("usage"), call, answer_text(payload))
+        return self._book(call, outcome, usage, latency_s, payload=payload, error=error)
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Sum of all attempts; None when one of them is unknown."""
+        costs = [attempt.cost_usd for attempt in self.attempts]
+        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+
+    def _book(
+        self, call: Call, outcome: Literal["ok", "error", "cut"], usage: Usage | None, latency_s: float, *,
+        payload: Mapping[str, Any] | None = None, error: str | None = None, cost: Decimal | None = None,
+    ) -> Attempt:  # fmt: skip
+        price = self.price(call.model)
+        attempt = Attempt(
+            model=call.model,
+            call=call.deployment.call,
+            outcome=outcome,
+            error=error[:500] if error else None,
+            usage=usage,
+            cost_usd=price.cost(usage) if price and usage else cost,
+            latency_s=latency_s,
+            model_version=version_of(payload) if payload else None,
+        )
+        self.attempts.append(attempt)
+        if attempt.cost_usd is not None:
+            self._spent_worst += attempt.cost_usd
+        elif self._limit is not None:
+            self._spent_worst += self.worst_usd(call.model, output_cap(call.params) or 0) or Decimal(0)
+        return attempt
+
+
+def output_cap(params: Mapping[str, Any]) -> int | None:
+    """The most output tokens a call asks for (all `n` choices together), or None when it sets no cap."""
+    cap = params.get("max_completion_tokens") or params.get("max_tokens")
+    return int(cap) * int(params.get("n") or 1) if cap else None
+
+
+def version_of(payload: Mapping[str, Any]) -> str | None:
+    """What the provider says it served: the fingerprint of pinned weights, else the model's name."""
+    fingerprint = payload.get("system_fingerprint")
+    if isinstance(fingerprint, str) and fingerprint.startswith("sha256:"):
+        return fingerprint
+    model = payload.get("model")
+    return model if isinstance(model, str) else None
+
+
+def usage_of(given: Any, call: Call, text: str) -> Usage:
+    """The provider's usage where it is possible, else our own count.
+
+    Missing, negative or non-integer figures, cached tokens above the input, and no output tokens for a text
+    are impossible; a bill must not rest on them.
+    """
+    if isinstance(given, Mapping):
+        figures = (
+            given.get("prompt_tokens"),
+            given.get("completion_tokens") if call.kind == "chat" else 0,
+            _detail(given, "prompt_tokens_details", "cached_tokens"),
+            _detail(given, "completion_tokens_details", "reasoning_tokens"),
+        )
+        if all(type(figure) is int and figure >= 0 for figure in figures):
+            read, made, cached, reasoned = figures
+            made += reasoned if reasoned > made else 0  # some providers report thinking beside the output
+            if cached <= read and read > 0 and (made > 0 or not text):
+                return Usage(
+                    input_tokens=read, output_tokens=made, cached_input_tokens=cached, reasoning_tokens=reasoned
+                )
+    if call.kind == "embedding":
+        texts = call.params["input"] if isinstance(call.params["input"], list) else [call.params["input"]]
+        return Usage(input_tokens=sum(count_tokens(str(one)) for one in texts), output_tokens=0, source="counted")
+    read = sum(4 + sum(count_tokens(part) for part in message_texts(message)) for message in call.messages) + 3
+    return Usage(input_tokens=read, output_tokens=count_tokens(text) if text else 0, source="counted")
+
+
+def answer_text(payload: Mapping[str, Any]) -> str:
+    """All text an answer holds, in every choice, tool calls included."""
+    messages = [choice.get("message") or {} for choice in payload.get("choices") or ()]
+    extra = [message.get("reasoning_content") or "" for message in messages]
+    return "\n".join([*(part for message in messages for part in message_texts(message)), *filter(None, extra)])
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
+    details = usage.get(group)
+    value = details.get(name) if isinstance(details, Mapping) else None
+    return 0 if value is None else value

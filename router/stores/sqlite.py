@@ -1,0 +1,105 @@
+"""SQLite files that several threads and processes share, each with a schema number and migrations."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from router.errors import StoreError
+
+BUSY_TIMEOUT_S = 30.0
+
+
+class Database:
+    """One SQLite file in WAL mode: a connection per thread, safe after fork.
+
+    Args:
+        path: the file; its folder is made when missing.
+        migrations: SQL scripts; script n brings a file from schema number n to n + 1.
+
+    Raises:
+        StoreError: the file has a newer schema than this version knows, or is no database.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[str]) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._local = threading.local()
+        self._connections: list[tuple[int, sqlite3.Connection]] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._migrate()
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, in autocommit mode."""
+        pid = os.getpid()
+        # After a fork the parent's connection must be neither used nor closed (SQLite, "How To Corrupt",
+        # section 2.6); it stays in the list, untouched, until the child ends.
+        if getattr(self._local, "pid", None) != pid:
+            self._local.connection, self._local.pid = self._open(), pid
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all of it is kept, or none."""
+        connection = self.connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        pid = os.getpid()
+        for owner, connection in self._connections:
+            if owner == pid:
+                connection.close()
+        self._connections.clear()
+        self._local = threading.local()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
+            # NORMAL: a commit outlives the process, also under kill -9; only a power cut may lose the last ones.
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be opened ({error}); move it away to start afresh") from error
+        self._connections.append((os.getpid(), connection))
+        return connection
+
+    def _migrate(self) -> None:
+        connection = self.connection()
+        if self._schema_number(connection) == len(self._migrations):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Read again under the lock: another process may have migrated meanwhile.
+            for number in range(self._schema_number(connection), len(self._migrations)):
+                for statement in self._migrations[number].split(";\n\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _schema_number(self, connection: sqlite3.Connection) -> int:
+        try:
+            number = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: is no SQLite database ({error}); move it away to start afresh") from error
+        if number > len(self._migrations):
+            raise StoreError(
+                f"{self.path}: has schema {number}, this version knows {len(self._migrations)}; upgrade clearbar"
+            )
+        return number
