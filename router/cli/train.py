@@ -1,0 +1,83 @@
+"""`clearbar train`: outcome tables in, an artifact and an honest comparison out."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from router.types import as_jsonable
+
+if TYPE_CHECKING:
+    from router.predict.evaluate import TrainReport
+
+
+@click.command()
+@click.option("--outcomes", "first", multiple=True, metavar="FILE [FILE...]", type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1, metavar="", type=click.Path(path_type=Path))
+@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the artifact goes.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same tables and seed, same hash."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def train(first: tuple[Path, ...], more: tuple[Path, ...], out: Path, seed: int, as_json: bool) -> None:
+    """Train the predictor on outcome tables (Parquet, JSONL or CSV) and judge it on held-out queries.
+
+    Writes an artifact and prints the learned router beside the best constant model, the per-task table and the
+    oracle, with a verdict: promote, or do not route. Both verdicts are results, with exit code 0.
+    """
+    from router.outcomes import read_outcomes
+    from router.predict import artifact as artifacts
+    from router.predict.train import train as fit
+
+    paths = (*first, *more)
+    if not paths:
+        raise click.UsageError("give at least one outcome table: --outcomes FILE")
+    artifacts.check_replaceable(out)
+    click.echo(f"training on {', '.join(map(str, paths))} ...", err=True)
+    trained, report = fit(read_outcomes(*paths), seed=seed)
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    sha256 = artifacts.save(trained, out, created=created)
+    if as_json:
+        facts = {"artifact": str(out), "sha256": sha256, "created": created, "seed": seed, "report": report}
+        click.echo(json.dumps(as_jsonable(facts)))
+    else:
+        _print(report, out, sha256)
+
+
+def _print(report: TrainReport, out: Path, sha256: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table("router", "quality", "95 % interval", "USD per 1,000 queries", "saving", title_justify="left")
+    table.title = f"Held out: {report.judged_queries:,} queries, {report.models} models, {report.tasks} tasks"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    constant = report.scores[0].cost_usd if report.scores else 0.0
+    for score in report.scores:
+        name = f"{score.name} ({report.best_constant})" if score.name == "best constant" else score.name
+        saving = f"{1.0 - score.cost_usd / constant:.1%}" if constant else "-"
+        interval = f"{score.quality_low:.3f} to {score.quality_high:.3f}"
+        table.add_row(name, f"{score.quality:.3f}", interval, f"{1_000 * score.cost_usd:.4g}", saving)
+    if report.scores:
+        console.print(table)
+    for compared in report.comparisons:
+        line = (
+            f"learned against {compared.versus}: quality {compared.quality_difference:+.3f} "
+            f"({compared.quality_difference_low:+.3f} to {compared.quality_difference_high:+.3f})"
+        )
+        if compared.cost_ratio is not None:
+            line += (
+                f", cost x {compared.cost_ratio:.2f} ({compared.cost_ratio_low:.2f} to {compared.cost_ratio_high:.2f})"
+            )
+        console.print(line, soft_wrap=True)
+    console.print(
+        f"calibration: ECE {report.ece:.3f}, Brier {report.brier:.3f} (per-task table {report.table_brier:.3f})"
+    )
+    console.print(f"artifact: {out} ({sha256[:12]})", soft_wrap=True)
+    verdict = "[bold green]promote[/]" if report.promoted else "[bold yellow]do not route[/]"
+    console.print(f"verdict: {verdict}: {report.reason}", soft_wrap=True)

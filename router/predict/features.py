@@ -1,0 +1,164 @@
+"""Text as numbers: hashed word n-grams and surface counts, in pure Python and numpy.
+
+The n-grams say what a text is about, the surface counts how hard it looks. Training turns the n-grams
+into a short dense vector (a truncated SVD, kept as one matrix); here they are only counted and gathered.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+BUCKETS = 1 << 16
+"""Size of the hash space of the n-grams."""
+WINDOW = 4_000
+"""Characters kept at each end of a long text: what is asked stands first or last; the middle is material."""
+
+SURFACE_NAMES = (
+    "log_characters",
+    "log_words",
+    "word_length",
+    "log_numbers",
+    "longest_number",
+    "digit_share",
+    "upper_share",
+    "other_script_share",
+    "log_lines",
+    "log_sentences",
+    "log_questions",
+    "log_operators",
+    "log_backslashes",
+    "log_brackets",
+    "log_quotes",
+    "log_indented_lines",
+    "has_code_fence",
+    "has_json",
+    "log_choices",
+    "log_branches",
+    "distinct_word_share",
+)
+"""The surface counts, in the order of `surface`."""
+
+_TOKEN = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_+")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_CHOICE = re.compile(r"^\s*\(?[A-J][.):]\s", re.MULTILINE)
+_INDENTED = re.compile(r"^(?: {2,}|\t)\S", re.MULTILINE)
+_SENTENCE = re.compile(r"[.!?](?:\s|$)")
+_BRANCH = re.compile(r"\b(?:if|else|elif|for|while|each|every|then|return|remaining|twice|half|times|percent)\b", re.I)
+_JSON_KEY = re.compile(r'"\w+"\s*:')
+
+
+def windowed(text: str) -> str:
+    """The text, or its head and tail when it is longer than two windows."""
+    return text if len(text) <= 2 * WINDOW else f"{text[:WINDOW]}\n{text[-WINDOW:]}"
+
+
+def buckets(text: str) -> dict[int, int]:
+    """Count the hashed words and word pairs of a text (already windowed): bucket to count.
+
+    CRC-32 is the same on every machine and Python, unlike `hash`.
+    """
+    words = [word.encode("utf-8", "replace") for word in _TOKEN.findall(text.lower())]
+    counts: dict[int, int] = {}
+    for word in words:
+        bucket = crc32(word) & (BUCKETS - 1)
+        counts[bucket] = counts.get(bucket, 0) + 1
+    for first, second in pairwise(words):
+        bucket = crc32(second, crc32(first)) & (BUCKETS - 1)
+        counts[bucket] = counts.get(bucket, 0) + 1
+    return counts
+
+
+def surface(text: str) -> list[float]:
+    """Counts that say how a text looks, in the order of `SURFACE_NAMES`; lengths are of the whole text."""
+    kept = windowed(text)
+    size = max(len(kept), 1)
+    words = kept.split()
+    numbers = _NUMBER.findall(kept)
+    letters = sum(map(len, words))
+    log1p = math.log1p
+    return [
+        log1p(len(text)),
+        log1p(len(words) * (len(text) / size)),
+        letters / max(len(words), 1),
+        log1p(len(numbers)),
+        float(min(max(map(len, numbers), default=0), 12)),
+        sum(map(len, numbers)) / size,
+        sum(map(str.isupper, kept)) / size,
+        (len(kept.encode("utf-8", "replace")) - len(kept)) / size,
+        log1p(kept.count("\n")),
+        log1p(len(_SENTENCE.findall(kept))),
+        log1p(kept.count("?")),
+        log1p(sum(map(kept.count, "+-*/=^<>%$"))),
+        log1p(kept.count("\\")),
+        log1p(sum(map(kept.count, "()[]{}"))),
+        log1p(kept.count('"') + kept.count("'")),
+        log1p(len(_INDENTED.findall(kept))),
+        float("```" in kept),
+        float(_JSON_KEY.search(kept) is not None),
+        log1p(len(_CHOICE.findall(kept))),
+        log1p(len(_BRANCH.findall(kept))),
+        len(set(words)) / max(len(words), 1),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedder:
+    """Turns a text into one dense row; all its numbers come from training."""
+
+    row_of_bucket: NDArray[np.int32]
+    """Shape (BUCKETS,): row of `projection`, or -1 for a bucket that training did not keep."""
+    weight: Floats
+    """Shape (rows,): inverse document frequency of each kept bucket."""
+    projection: Floats
+    """Shape (rows, dimensions): weighted counts to the dense vector."""
+    center: Floats
+    """Shape (dimensions + surface,): training mean of each column."""
+    scale: Floats
+    """Shape (dimensions + surface,): what one training standard deviation (or its shrunken form) is divided by."""
+
+    @property
+    def width(self) -> int:
+        """Columns of an embedded text."""
+        return len(self.center)
+
+    def embed(self, text: str) -> Floats:
+        """One text as a row of shape (width,), every value finite and within 6 deviations."""
+        dense = np.zeros(self.projection.shape[1], dtype=np.float32)
+        counts = buckets(windowed(text))
+        if counts:
+            rows = self.row_of_bucket[np.fromiter(counts, dtype=np.int64, count=len(counts))]
+            values = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+            known = rows >= 0
+            rows, values = rows[known], np.log1p(values[known])
+            if len(rows):
+                values = values * self.weight[rows]
+                # Gathering the active rows; a sparse product would touch the whole matrix.
+                dense = (values / np.linalg.norm(values)) @ self.projection[rows]
+        row = np.concatenate([dense, np.asarray(surface(text), dtype=np.float32)])
+        scaled: Floats = np.clip((row - self.center) / self.scale, -6.0, 6.0)
+        return scaled
+
+    def embed_many(self, texts: Sequence[str]) -> Floats:
+        """Texts as rows, shape (n, width)."""
+        rows = [self.embed(text) for text in texts]
+        return np.stack(rows) if rows else np.zeros((0, self.width), dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays an artifact keeps, by name."""
+        return {f"embedder_{name}": getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Embedder:
+        """The embedder that `arrays` was taken from."""
+        return cls(**{name: arrays[f"embedder_{name}"] for name in cls.__slots__})

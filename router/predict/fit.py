@@ -1,0 +1,275 @@
+"""Everything that needs scikit-learn: fitting the embedder, the logistic heads, the curves and the task classifier.
+
+The only file that imports it, inside functions, so that serving never loads it. What is fitted here leaves as
+plain arrays.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.predict.features import BUCKETS, Embedder, buckets, surface, windowed
+from router.predict.labels import Floats, Indices, shrunk_means
+from router.predict.quality import CURVE_GRID, Blend, Heads, design, logit, sigmoid
+from router.predict.tasks import TaskModel, distance
+
+DIMENSIONS = 96
+"""Length of the dense vector; 64 to 192 route alike, and the artifact grows with it."""
+MAX_ROWS = 8_192
+"""N-grams kept, the most frequent ones: 96 x 8,192 float32 are 3 MB."""
+MIN_TEXTS = 3
+"""Texts an n-gram must occur in."""
+PSEUDO_COUNT = 20.0
+"""Queries that a label's parent mean weighs in the table of means."""
+ISOTONIC_LABELS = 1_000
+"""From this many labels of one model on, its calibration curve is isotonic; Platt's two numbers below."""
+
+SHARES = (0.0, 0.25, 0.5, 0.65, 0.8, 1.0)
+"""Shares of the logistic head that the blend tries."""
+TRUSTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+"""Values of `Blend.trust` that are tried before 0."""
+
+
+def fit_embedder(texts: Sequence[str], *, seed: int) -> Embedder:
+    """Fit n-gram weights, projection and scales on texts; no labels are looked at."""
+    from scipy.sparse import csr_matrix
+    from sklearn.decomposition import TruncatedSVD
+
+    counted = [buckets(windowed(text)) for text in texts]
+    frequency = np.zeros(BUCKETS)
+    for counts in counted:
+        frequency[list(counts)] += 1
+    common = np.argsort(-frequency, kind="stable")[:MAX_ROWS]
+    kept = np.sort(common[frequency[common] >= min(MIN_TEXTS, len(texts))])
+    row_of_bucket = np.full(BUCKETS, -1, dtype=np.int32)
+    row_of_bucket[kept] = np.arange(len(kept))
+    weight = np.log((1.0 + len(texts)) / (1.0 + frequency[kept])) + 1.0
+
+    starts, columns, values = [0], [], []
+    for counts in counted:
+        rows = row_of_bucket[list(counts)] if counts else np.zeros(0, dtype=np.int32)
+        known = rows >= 0
+        row_values = np.log1p(np.fromiter(counts.values(), dtype=np.float64)[known]) * weight[rows[known]]
+        columns.append(rows[known])
+        values.append(row_values / max(float(np.linalg.norm(row_values)), 1e-9))
+        starts.append(starts[-1] + len(row_values))
+    matrix = csr_matrix((np.concatenate(values), np.concatenate(columns), starts), shape=(len(texts), len(kept)))
+    size = min(DIMENSIONS, len(kept) - 1, len(texts) - 1)
+    if size < 1:
+        projection = np.zeros((len(kept), 0))
+    else:
+        projection = TruncatedSVD(size, random_state=seed).fit(matrix).components_.T
+    dense = np.asarray(matrix @ projection)
+    counts_of = np.asarray([surface(text) for text in texts])
+    # The dense columns share one scale, so that leading directions keep their greater length and the
+    # ridge trusts them more; the surface counts have nothing in common and get one each.
+    widest = float(dense.std(axis=0).max(initial=0.0)) / 2.0 or 1.0
+    spread = counts_of.std(axis=0)
+    scale = np.concatenate([np.full(dense.shape[1], widest), np.where(spread > 1e-6, spread, 1.0)])
+    return Embedder(
+        row_of_bucket=row_of_bucket,
+        weight=weight.astype(np.float32),
+        projection=projection.astype(np.float32),
+        center=np.concatenate([dense.mean(axis=0), counts_of.mean(axis=0)]).astype(np.float32),
+        scale=scale.astype(np.float32),
+    )
+
+
+def fit_heads(
+    embedded: NDArray[np.float32],
+    quality: Floats,
+    task: Indices,
+    cell: Indices,
+    *,
+    task_count: int,
+    cell_of_task: Indices,
+    strength: float,
+) -> Heads:
+    """Fit the table of means and one logistic head per model.
+
+    Args:
+        embedded: shape (n, width).
+        quality: shape (n, m), values in [0, 1], NaN where a model was not asked.
+        task: shape (n,), task of each row.
+        cell: shape (n,), cell of each row, -1 for none.
+        task_count: number of tasks.
+        cell_of_task: shape (cells,), the task of each cell.
+        strength: prior variance of a coefficient (scikit-learn's C).
+    """
+    overall = (np.nansum(quality, axis=0) + 0.5) / (np.isfinite(quality).sum(axis=0) + 1.0)
+    task_means = shrunk_means(quality, task, overall, task_count, PSEUDO_COUNT)
+    cell_means = shrunk_means(quality, cell, task_means[cell_of_task], len(cell_of_task), PSEUDO_COUNT)
+    task_shares = np.bincount(task[task >= 0], minlength=task_count) / len(task)
+    cell_shares = np.bincount(cell[cell >= 0], minlength=len(cell_of_task)) / len(cell)
+    columns = design(embedded, task, cell, task_shares, cell_shares)
+    weights, intercepts = np.zeros((quality.shape[1], columns.shape[1])), logit(overall)
+    for model in range(quality.shape[1]):
+        seen = np.isfinite(quality[:, model])
+        found = fit_logistic(columns[seen], quality[seen, model], strength)
+        if found is not None:
+            weights[model], intercepts[model] = found
+    return Heads(
+        overall=overall,
+        task_means=task_means,
+        cell_means=cell_means,
+        task_shares=task_shares,
+        cell_shares=cell_shares,
+        weights=weights,
+        intercepts=intercepts,
+    )
+
+
+def fit_logistic(columns: Floats, quality: Floats, strength: float) -> tuple[Floats, float] | None:
+    """Weights and intercept of a logistic regression on graded labels; None when the labels do not vary.
+
+    A quality q counts as a pass of weight q and a fail of weight 1 - q.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if not len(quality) or np.ptp(quality) < 1e-9:
+        return None
+    if np.isin(quality, (0.0, 1.0)).all():
+        rows, passed, weight = columns, quality > 0.5, np.ones(len(quality))
+    else:
+        rows = np.vstack([columns, columns])
+        passed = np.repeat([True, False], len(quality))
+        weight = np.concatenate([quality, 1.0 - quality])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # An early stop after 200 steps is close enough under this prior.
+        found = LogisticRegression(C=strength, max_iter=200, tol=1e-4).fit(rows, passed, sample_weight=weight)
+    return found.coef_[0], float(found.intercept_[0])
+
+
+def fit_curves(mixed: Floats, quality: Floats) -> Floats:
+    """Calibration curve of each model on held-out log-odds, shape (m, len(CURVE_GRID)).
+
+    Args:
+        mixed: shape (n, m), log-odds made without the row's own label.
+        quality: shape (n, m), NaN where a model was not asked.
+    """
+    curves = np.empty((quality.shape[1], len(CURVE_GRID)))
+    for model in range(quality.shape[1]):
+        seen = np.isfinite(quality[:, model])
+        own, labels = mixed[seen, model], quality[seen, model]
+        offset, slope = fit_platt(own, labels)
+        curves[model] = np.clip(offset + slope * CURVE_GRID, CURVE_GRID[0], CURVE_GRID[-1])
+        if len(labels) >= ISOTONIC_LABELS:
+            # Half Platt, half isotonic: steps alone would tie requests that the head can tell apart.
+            curves[model] = (curves[model] + _isotonic(curves[model], offset + slope * own, labels)) / 2.0
+    return curves
+
+
+def fit_platt(log_odds: Floats, quality: Floats) -> tuple[float, float]:
+    """Offset and slope of calibrated log-odds, with a prior of 0 and 1 (deviations 1 and 0.25) that rules small tables.
+
+    J. Platt, Probabilistic outputs for support vector machines, 1999; Newton's method.
+    """
+    coefficients, precision = np.array([0.0, 1.0]), np.diag([1.0, 16.0])
+    columns = np.column_stack([np.ones(len(log_odds)), log_odds])
+    for _ in range(25):
+        expected = sigmoid(columns @ coefficients)
+        gradient = columns.T @ (quality - expected) - precision @ (coefficients - [0.0, 1.0])
+        curvature = (columns * (expected * (1.0 - expected))[:, None]).T @ columns + precision
+        coefficients = coefficients + np.linalg.solve(curvature, gradient)
+    return float(coefficients[0]), max(float(coefficients[1]), 0.05)
+
+
+def _isotonic(points: Floats, log_odds: Floats, quality: Floats) -> Floats:
+    from sklearn.isotonic import IsotonicRegression
+
+    found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(log_odds, quality)
+    return logit(np.asarray(found.predict(points)))
+
+
+def fit_tasks(
+    embedded: NDArray[np.float32], task: Indices, task_count: int, folds: Indices
+) -> tuple[TaskModel, float | None]:
+    """The task classifier, and its accuracy on held-out texts that it does not abstain from.
+
+    The floor is the lowest probability (at least 0.5) from which on held-out guesses are right 97 times in 100.
+    """
+    if task_count < 2:
+        nothing = np.zeros((0, embedded.shape[1]))
+        return TaskModel(weights=nothing, intercepts=np.zeros(0), floor=1.0, reach=0.0), None
+    reach = 1.5 * float(np.quantile(distance(embedded), 0.99))
+    top, right = np.zeros(len(task)), np.zeros(len(task), dtype=bool)
+    for fold in np.unique(folds):
+        out = folds == fold
+        part = _multinomial(embedded[~out], task[~out], task_count, reach)
+        rows = part.probabilities(embedded[out])
+        top[out], right[out] = rows.max(axis=1), rows.argmax(axis=1) == task[out]
+    order = np.argsort(-top, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(share >= 0.97)
+    floor = max(0.5, float(top[order][enough[-1]])) if len(enough) else 1.0
+    accepted = top >= floor
+    whole = _multinomial(embedded, task, task_count, reach)
+    model = TaskModel(weights=whole.weights, intercepts=whole.intercepts, floor=floor, reach=reach)
+    return model, float(right[accepted].mean()) if accepted.any() else None
+
+
+def _multinomial(embedded: NDArray[np.float32], task: Indices, task_count: int, reach: float) -> TaskModel:
+    from sklearn.linear_model import LogisticRegression
+
+    weights, intercepts = np.zeros((task_count, embedded.shape[1])), np.full(task_count, -20.0)
+    present = np.unique(task)
+    if len(present) == 1:
+        intercepts[present] = 0.0
+        return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, reach=reach)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: Any = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(embedded.astype(np.float64), task)
+    if len(present) == 2:
+        weights[present[1]], intercepts[present[1]] = found.coef_[0], found.intercept_[0]
+        intercepts[present[0]] = 0.0
+    else:
+        weights[present], intercepts[present] = found.coef_, found.intercept_
+    return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, reach=reach)
+
+
+def fit_blend(table: Floats, logistic: Floats, quality: Floats) -> Blend:
+    """Fit the blend on predictions that were made without their own labels.
+
+    Args:
+        table: shape (n, m), means by label.
+        logistic: shape (n, m), log-odds of the logistic heads.
+        quality: shape (n, m), NaN where a model was not asked.
+    """
+    seen = np.isfinite(quality)
+    centers = logit((np.nansum(quality, axis=0) + 0.5) / (seen.sum(axis=0) + 1.0))
+    options = []
+    for share in SHARES:
+        mixed = share * logistic + (1.0 - share) * logit(table)
+        options.append((log_loss(sigmoid(mixed), quality), share))
+    share = min(options)[1]
+    blend = Blend(share=share, curves=np.tile(CURVE_GRID, (len(centers), 1)), centers=centers, trust=1.0)
+    mixed = blend.mixed(table, logistic)
+    blend = replace(blend, curves=fit_curves(mixed, quality))
+    return replace(blend, trust=_fit_trust(blend, mixed, quality))
+
+
+def _fit_trust(blend: Blend, mixed: Floats, quality: Floats) -> float:
+    """The largest trust at which taking the best prediction is no worse than one constant model."""
+    whole = np.isfinite(quality).all(axis=1)
+    if not whole.any():
+        return 1.0
+    known = quality[whole]
+    constant = known.mean(axis=0).max()
+    for trust in TRUSTS:
+        chosen = replace(blend, trust=trust).calibrated(mixed[whole]).argmax(axis=1)
+        if known[np.arange(len(known)), chosen].mean() >= constant:
+            return trust
+    return 0.0
+
+
+def log_loss(probability: Floats, quality: Floats) -> float:
+    """Mean log loss in nats over the outcomes there are."""
+    seen = np.isfinite(quality)
+    inside, labels = np.clip(probability[seen], 0.0025, 0.9975), quality[seen]
+    return float(-(labels * np.log(inside) + (1.0 - labels) * np.log(1.0 - inside)).mean())

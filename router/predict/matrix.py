@@ -1,0 +1,108 @@
+"""The training table as arrays: one row a query, one column a model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.errors import OutcomesError
+from router.predict.labels import Floats, Indices
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MIN_MODELS, MIN_QUERIES = 2, 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Outcomes by query (n) and model (m); NaN where a model was not asked."""
+
+    query_ids: tuple[str, ...]
+    """Sorted, so that the order of the rows in the file changes nothing."""
+    models: tuple[str, ...]
+    texts: tuple[str, ...]
+    tasks: tuple[str, ...]
+    subtasks: tuple[str, ...]
+    """Empty text where the table has none."""
+    quality: Floats
+    """Shape (n, m)."""
+    cost_usd: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+    sha256: str
+    """Hash of everything above: the same outcomes in any order and file format give the same."""
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Queries that every model has answered, shape (n,)."""
+        return np.asarray(np.isfinite(self.quality).all(axis=1))
+
+    def folds(self, count: int, seed: int) -> Indices:
+        """A fold for every query, shape (n,), spread evenly over each task; equal texts share a fold."""
+        random = np.random.default_rng(seed)
+        fold_of: dict[str, int] = {}
+        per_task: dict[str, int] = {}
+        for position in random.permutation(len(self.texts)):
+            text, task = self.texts[position], self.tasks[position]
+            if text not in fold_of:
+                fold_of[text] = per_task.get(task, 0) % count
+                per_task[task] = per_task.get(task, 0) + 1
+        return np.asarray([fold_of[text] for text in self.texts], dtype=np.int64)
+
+
+def read_matrix(table: pa.Table) -> Matrix:
+    """Arrange an outcome table (as `read_outcomes` returns it).
+
+    Raises:
+        OutcomesError: fewer than 2 models or 20 queries, or a model without any outcome.
+    """
+    ids, id_of = np.unique(_texts(table, "query_id"), return_inverse=True)
+    models, model_of = np.unique(_texts(table, "model"), return_inverse=True)
+    if len(models) < MIN_MODELS or len(ids) < MIN_QUERIES:
+        raise OutcomesError(
+            f"training needs at least {MIN_MODELS} models and {MIN_QUERIES} queries; the outcome table has "
+            f"{len(models)} ({', '.join(map(str, models[:3]))}) and {len(ids)}; record more with: clearbar eval"
+        )
+
+    def grid(name: str) -> Floats:
+        values = np.full((len(ids), len(models)), np.nan)
+        values[id_of, model_of] = table[name].to_numpy()
+        return values
+
+    first = np.zeros(len(ids), dtype=np.int64)
+    first[id_of[::-1]] = np.arange(len(id_of))[::-1]
+    blank = np.full(len(table), "", dtype=object)
+    subtasks = _texts(table, "subtask") if "subtask" in table.column_names else blank
+    prompts, tasks = _texts(table, "prompt"), _texts(table, "task")
+    unhashed = Matrix(
+        query_ids=tuple(map(str, ids)),
+        models=tuple(map(str, models)),
+        texts=tuple(map(str, prompts[first])),
+        tasks=tuple(map(str, tasks[first])),
+        subtasks=tuple(map(str, subtasks[first])),
+        quality=grid("quality"),
+        cost_usd=grid("cost_usd"),
+        input_tokens=grid("input_tokens"),
+        output_tokens=grid("output_tokens"),
+        sha256="",
+    )
+    return replace(unhashed, sha256=_hash(unhashed))
+
+
+def _hash(matrix: Matrix) -> str:
+    hashed = hashlib.sha256()
+    for names in (matrix.models, matrix.query_ids, matrix.texts, matrix.tasks, matrix.subtasks):
+        # Lengths first, so that no two tables join to the same bytes.
+        hashed.update("".join(f"{len(name)}:{name}" for name in names).encode("utf-8", "surrogatepass"))
+    for values in (matrix.quality, matrix.cost_usd, matrix.input_tokens, matrix.output_tokens):
+        hashed.update(values.tobytes())
+    return hashed.hexdigest()
+
+
+def _texts(table: pa.Table, name: str) -> NDArray[np.object_]:
+    return np.asarray(table[name].to_pylist(), dtype=object)

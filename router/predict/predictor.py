@@ -1,0 +1,122 @@
+"""What a trained artifact says about a text: its task, and every model's quality, tokens and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from router.errors import ArtifactError
+from router.predict import artifact as artifacts
+from router.predict.cost import CostModel
+from router.predict.dial import spread
+from router.predict.features import Embedder
+from router.predict.labels import Floats, Labels
+from router.predict.quality import QualityModel
+from router.predict.tasks import TaskModel
+from router.types import Prediction, TaskGuess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Expectations for n texts and m models; every array has shape (n, m), models in the predictor's order."""
+
+    quality: Floats
+    """Expected quality, in [0, 1]."""
+    quality_low: Floats
+    """Lower end of the 90 % interval of that expectation."""
+    quality_high: Floats
+    output_tokens: Floats
+    """Expected (mean) output tokens."""
+    output_tokens_p95: Floats
+    input_tokens: Floats
+    cost_usd: Floats
+    """Expected USD at the training table's prices, steadied toward the task's mean (`cost.REQUEST_SHARE`):
+    what the dial weighs against quality."""
+
+
+class Predictor:
+    """A trained artifact, ready to predict; immutable and safe to share between threads."""
+
+    def __init__(self, artifact: artifacts.Artifact) -> None:
+        manifest, arrays = artifact.manifest, artifact.arrays
+        self.models: tuple[str, ...] = tuple(manifest["models"])
+        self.tasks: tuple[str, ...] = tuple(manifest["tasks"])
+        self.promoted: bool = manifest["promoted"] is True
+        """Whether held-out queries said that this router beats one constant model and the per-task table."""
+        self.version: str = artifact.sha256[:12]
+        self._labels = Labels(tasks=self.tasks, cells=tuple((task, sub) for task, sub in manifest["cells"]))
+        self._embedder = Embedder.from_arrays(arrays)
+        self._quality = QualityModel.from_arrays(arrays)
+        self._cost = CostModel.from_arrays(arrays)
+        self._task_model = TaskModel.from_arrays(arrays)
+        self._dial = (arrays["dial_lambdas"], arrays["dial_costs"])
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Predictor:
+        """Read an artifact directory that `clearbar train` wrote.
+
+        Raises:
+            ArtifactError: it is missing, incomplete, altered, or of another version.
+        """
+        artifact = artifacts.load(directory)
+        try:
+            return cls(artifact)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{directory}: incomplete ({error}); {artifacts.REMEDY}") from error
+
+    def guess(self, text: str) -> TaskGuess:
+        """The task of a text, by the trained classifier; `by="none"` where it is not sure enough to say."""
+        return self._task_model.guess(self._embedder.embed(text), self.tasks)
+
+    def predict(self, text: str, task: str | None, subtask: str | None = None) -> dict[str, Prediction]:
+        """Expectations of every model on one text.
+
+        Args:
+            text: the whole text of the request.
+            task: its task; None or a task that training has not seen stands for the mean of all tasks.
+            subtask: its subtask within the task, if known.
+        """
+        many = self.predict_many([text], [task], [subtask])
+        columns = zip(
+            many.quality[0].tolist(),
+            many.quality_low[0].tolist(),
+            many.quality_high[0].tolist(),
+            many.output_tokens[0].tolist(),
+            many.output_tokens_p95[0].tolist(),
+            strict=True,
+        )
+        return {
+            model: Prediction(quality=q, quality_low=low, quality_high=high, output_tokens=mean, output_tokens_p95=p95)
+            for model, (q, low, high, mean, p95) in zip(self.models, columns, strict=True)
+        }
+
+    def predict_many(
+        self, texts: Sequence[str], tasks: Sequence[str | None], subtasks: Sequence[str | None]
+    ) -> Predictions:
+        """Expectations of every model on many texts; the three sequences have the same length."""
+        embedded = self._embedder.embed_many(texts)
+        task, cell = self._labels.encode(tasks, subtasks)
+        quality, low, high = self._quality.predict(embedded, task, cell)
+        columns = self._quality.heads.design(embedded, task, cell)
+        lengths = np.fromiter(map(len, texts), dtype=np.float64, count=len(texts))
+        input_tokens, mean, p95 = self._cost.tokens(columns, lengths)
+        return Predictions(
+            quality=quality,
+            quality_low=low,
+            quality_high=high,
+            output_tokens=mean,
+            output_tokens_p95=p95,
+            input_tokens=input_tokens,
+            cost_usd=self._cost.cost_usd(input_tokens, mean, task),
+        )
+
+    def dial(self, points: int) -> Floats:
+        """Lambdas, in quality per USD, of operating points 0..points-1, shape (points,).
+
+        A request goes to the model with the greatest `quality - lambda * cost_usd`. The lambdas do not rise:
+        point 0 is the cheapest model for everything, the last (lambda 0) the best expected quality.
+        """
+        return spread(*self._dial, points)
