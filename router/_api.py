@@ -58,7 +58,13 @@ def complete(
         messages: OpenAI chat messages; passed on untouched.
         model: a policy model id pins it (limits still apply); None or "auto" routes.
         task: label of the kind of work; without one the trained classifier guesses.
-        team, feature, workflow, run_id, customer, agent, environment: who spends; on every ledger row.
+        team: who spends; this and the next six are tags on every ledger row.
+        feature: product feature.
+        workflow: the unit that analysis and budgets look at.
+        run_id: one run of a workflow; outcomes are joined to it.
+        customer: whose request it is.
+        agent: which agent asked.
+        environment: such as production or staging.
         tags: further free-form tags.
         bar: required quality in [0, 1]; may only raise the policy's.
         max_cost_usd: upper bound in USD over all attempts; a model whose worst case is above it is not asked.
@@ -89,7 +95,7 @@ def explain(messages: Sequence[Message], **options: Any) -> Decision:
     return default_router().explain(messages, **options)
 
 
-def embed(input: str | Sequence[str], **options: Any) -> Completion:  # noqa: A002  OpenAI's name
+def embed(input: str | Sequence[str], **options: Any) -> Completion:
     """Embed one text or several; `.data[i].embedding` holds the vectors."""
     return default_router().embed(input, **options)
 

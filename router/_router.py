@@ -72,7 +72,7 @@ class Router:
         steps = self._serve(chat_request(messages, stream=stream, **options), is_async=True)
         return await _adrive(steps, self._transport)
 
-    def embed(self, input: str | Sequence[str], **options: Any) -> Completion:  # noqa: A002  OpenAI's name
+    def embed(self, input: str | Sequence[str], **options: Any) -> Completion:
         """Embed one text or several; `.data[i].embedding` holds the vectors.
 
         Without `model`, the policy's first model with the capability `embedding` serves.
@@ -190,7 +190,7 @@ def _drive(steps: Steps, transport: Transport) -> Any:
                     outcome = transport.send(step)
             except ProviderError as error:
                 outcome = error
-            except BaseException as interruption:
+            except BaseException as interruption:  # noqa: BLE001  the steps book it and raise it again
                 step = steps.throw(interruption)
                 continue
             step = steps.send(flow.Heard(now_s=time.monotonic(), outcome=outcome))
@@ -211,7 +211,7 @@ async def _adrive(steps: Steps, transport: Transport) -> Any:
                     outcome = await transport.asend(step)
             except ProviderError as error:
                 outcome = error
-            except BaseException as interruption:
+            except BaseException as interruption:  # noqa: BLE001  the steps book it and raise it again
                 step = steps.throw(interruption)
                 continue
             step = steps.send(flow.Heard(now_s=time.monotonic(), outcome=outcome))

@@ -109,13 +109,7 @@ class _Builder:
                 if documents > 1:
                     raise self._refuse(event, "a second document ('---'); a policy file holds one")
             elif isinstance(event, yaml.AliasEvent):
-                self.alias_count += 1
-                if self.alias_count > MAX_ALIASES:
-                    raise self._refuse(event, f"more than {MAX_ALIASES:,} aliases; write the values out")
-                if event.anchor not in self.anchors:
-                    raise self._refuse(event, f"alias *{event.anchor} refers to itself or to nothing above it")
-                value, size = self.anchors[event.anchor]
-                self._add(stack, event, value, size)
+                self._add(stack, event, *self._aliased(event))
             elif isinstance(event, yaml.ScalarEvent):
                 self._check_tag(event)
                 value = None if not event.style and event.value in ("", "~", "null", "Null", "NULL") else event.value
@@ -134,6 +128,15 @@ class _Builder:
                 if done.anchor:
                     self.anchors[done.anchor] = (done.value, done.size)
         return root[0] if root else None
+
+    def _aliased(self, event: Any) -> tuple[Any, int]:
+        """The value behind an alias, and its size."""
+        self.alias_count += 1
+        if self.alias_count > MAX_ALIASES:
+            raise self._refuse(event, f"more than {MAX_ALIASES:,} aliases; write the values out")
+        if event.anchor not in self.anchors:
+            raise self._refuse(event, f"alias *{event.anchor} refers to itself or to nothing above it")
+        return self.anchors[event.anchor]
 
     def _check_tag(self, event: Any) -> None:
         if event.tag and event.tag != "!":

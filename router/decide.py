@@ -18,7 +18,7 @@ from router.select import Offer, plan
 from router.spend.meter import output_cap
 from router.spend.prices import Price, price_on
 from router.tokens import count_request, estimate_tokens
-from router.types import Decision, Prediction, Request, TaskGuess
+from router.types import Candidate, Decision, Prediction, Request, TaskGuess
 
 if TYPE_CHECKING:
     from router.predict import Predictor
@@ -85,7 +85,7 @@ def _ruling(
         bar = bar.model_copy(update={"min": request.bar})
     bound = count_request(request) if limit is not None else 0
     order: tuple[str, ...] = ()
-    candidates = ()
+    candidates: tuple[Candidate, ...] = ()
     if rule is not None:
         sheet = _Sheet(request, policy, guess.task, bar, limit, bound, _predictions(request, guess, predictor, rule))
         order, candidates = plan(

@@ -196,6 +196,6 @@ class AllCandidatesFailedError(RouterError, ExceptionGroup[ProviderError]):
         """Make the group; `ExceptionGroup` needs its members here."""
         return super().__new__(cls, message, errors)
 
-    def derive(self, excs: Sequence[Any]) -> AllCandidatesFailedError:
+    def derive(self, excs: Sequence[Any], /) -> AllCandidatesFailedError:  # type: ignore[override]  # our members only
         """Keep our type when Python splits the group."""
         return AllCandidatesFailedError(self.message, excs)

@@ -33,11 +33,11 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """Knows its commands by name and imports one when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Our own commands and those that other packages add by entry point."""
         return sorted({*COMMANDS, *(point.name for point in entry_points(group="clearbar.commands"))})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
         if cmd_name in COMMANDS:
             module, _, name = COMMANDS[cmd_name].partition(":")

@@ -68,13 +68,12 @@ def show(path: Path | None, is_shipped: bool) -> None:
     from rich.table import Table
 
     from router.spend.prices import price_on
-    from router.types import as_jsonable
 
     loaded = _loaded(path, is_shipped)
     rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", title=str(loaded.path))
     for position, rule in enumerate(loaded.rules):
         when = {name: value for name, value in rule.when.model_dump(exclude_defaults=True).items() if value}
-        tasks = rule.when.task or [None]
+        tasks: list[str | None] = [*(rule.when.task or ())] or [None]
         bars = sorted({loaded.bar_of(rule, task).min for task in tasks})
         rules.add_row(
             loaded.rule_name(position), ", ".join(f"{k}={v}" for k, v in when.items()) or "always",
@@ -86,7 +85,7 @@ def show(path: Path | None, is_shipped: bool) -> None:
     for name, entry in loaded.models.items():
         price = price_on(loaded.prices[name], datetime.now(UTC).date())
         known = [f"{task}: {e.lower:.2f}, {e.n}" for (task, model), e in loaded.evidence.items() if model == name]
-        shown = [str(as_jsonable(value)) for value in (price.input, price.output)] if price else ["unknown", "unknown"]
+        shown = [f"{value.normalize():f}" for value in (price.input, price.output)] if price else ["unknown", "unknown"]
         models.add_row(name, entry.call, *shown, "\n".join(known))
     console = Console()
     console.print(rules)

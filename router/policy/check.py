@@ -44,10 +44,11 @@ def check(policy: Policy, now: datetime | None = None) -> list[Finding]:
 def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
     if rule.strategy == "fixed":
         return []
-    tasks = rule.when.task or list(policy.tasks) or [None]
+    tasks: list[str | None] = [*(rule.when.task or policy.tasks)] or [None]
     gaps = []
     for task in tasks:
-        bar, metric = policy.bar_of(rule, task), policy.tasks[task].metric if task in policy.tasks else None
+        entry = policy.tasks.get(task) if task else None
+        bar, metric = policy.bar_of(rule, task), entry.metric if entry else None
         for name in rule.candidates:
             evidence = policy.evidence.get((task, name)) if task else None
             gap = evidence_gap(evidence, task=task, model=policy.models[name], bar=bar, metric=metric, now=now)

@@ -95,7 +95,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Raises:
         PolicyError: with one line per mistake: file, line, column, value and remedy.
     """
-    document = _listed_models(read_yaml(path))
+    document = _listed_models(read_yaml(Path(path)))
     file = validated(PolicyFile, document)
     problems = _contradictions(file, document)
     if problems:

@@ -1,4 +1,4 @@
-"""A trained artifact on disk: `arrays.npz` and `manifest.json`, hashed, free of pickles, written whole or not at all."""
+"""A trained artifact on disk: `arrays.npz` and `manifest.json`, hashed, free of pickles, written whole or never."""
 
 from __future__ import annotations
 

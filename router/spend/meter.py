@@ -60,7 +60,7 @@ class Meter:
         )  # fmt: skip
 
     def settle(self, call: Call, outcome: Reply | ProviderError, latency_s: float) -> Attempt:
-        """Book a whole reply, or a failure. (A stream is booked by `settle_stream` when it ends.)"""
+        """Book a whole reply, or a failure; a stream is booked by `settle_stream` when it ends."""
         if isinstance(outcome, ProviderError):
             # A refused or failed call costs nothing; after a timeout or a cut connection nobody knows.
             return self._book(call, "error", None, latency_s, error=f"{type(outcome).__name__}: {outcome}",
@@ -127,20 +127,12 @@ def usage_of(given: Any, call: Call, text: str) -> Usage:
     Missing, negative or non-integer figures, cached tokens above the input, and no output tokens for a text
     are impossible; a bill must not rest on them.
     """
-    if isinstance(given, Mapping):
-        figures = (
-            given.get("prompt_tokens"),
-            given.get("completion_tokens") if call.kind == "chat" else 0,
-            _detail(given, "prompt_tokens_details", "cached_tokens"),
-            _detail(given, "completion_tokens_details", "reasoning_tokens"),
-        )
-        if all(type(figure) is int and figure >= 0 for figure in figures):
-            read, made, cached, reasoned = figures
-            made += reasoned if reasoned > made else 0  # some providers report thinking beside the output
-            if cached <= read and read > 0 and (made > 0 or not text):
-                return Usage(
-                    input_tokens=read, output_tokens=made, cached_input_tokens=cached, reasoning_tokens=reasoned
-                )
+    figures = _figures(given, call) if isinstance(given, Mapping) else None
+    if figures is not None:
+        read, made, cached, reasoned = figures
+        made += reasoned if reasoned > made else 0  # some providers report thinking beside the output
+        if cached <= read and read > 0 and (made > 0 or not text):
+            return Usage(input_tokens=read, output_tokens=made, cached_input_tokens=cached, reasoning_tokens=reasoned)
     if call.kind == "embedding":
         texts = call.params["input"] if isinstance(call.params["input"], list) else [call.params["input"]]
         return Usage(input_tokens=sum(count_tokens(str(one)) for one in texts), output_tokens=0, source="counted")
@@ -153,6 +145,19 @@ def answer_text(payload: Mapping[str, Any]) -> str:
     messages = [choice.get("message") or {} for choice in payload.get("choices") or ()]
     extra = [message.get("reasoning_content") or "" for message in messages]
     return "\n".join([*(part for message in messages for part in message_texts(message)), *filter(None, extra)])
+
+
+def _figures(given: Mapping[str, Any], call: Call) -> tuple[int, int, int, int] | None:
+    """Input, output, cached and reasoning tokens as the provider reports them, or None when one is no count."""
+    figures = (
+        given.get("prompt_tokens"),
+        given.get("completion_tokens") if call.kind == "chat" else 0,
+        _detail(given, "prompt_tokens_details", "cached_tokens"),
+        _detail(given, "completion_tokens_details", "reasoning_tokens"),
+    )
+    if all(type(figure) is int and figure >= 0 for figure in figures):
+        return figures  # type: ignore[return-value]  # just checked
+    return None
 
 
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:

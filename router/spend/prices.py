@@ -72,7 +72,7 @@ def bundled_price(call: str) -> Price | None:
 
 
 def bundled_models() -> Mapping[str, Mapping[str, Any]]:
-    """litellm's bundled map of models: prices per token, context windows, capabilities."""
+    """The map of models that litellm brings along: prices per token, context windows, capabilities."""
     return _bundled_map()
 
 

@@ -1,0 +1,1 @@
+"""The seam to the outside: how a call reaches a model."""

@@ -1,0 +1,358 @@
+"""Calls through litellm: the only file that imports it.
+
+What litellm does and what is done about it here, each checked by a test against a real HTTP server:
+
+- Its import takes seconds, fetches prices and reads a `.env` file into the environment: it happens on the first
+  call, with both switched off.
+- On every error it prints advice ("Give Feedback", "Provider List") to stdout unless its global
+  `suppress_debug_info` is set, and it clears its global `num_retries`, which also makes it retry. There is no
+  argument for either. Both are borrowed while a call runs and given back as they were found.
+- `max_retries=0` and `num_retries=0` stop the retries of its own and of the openai client.
+- At the end of a stream it invents `finish_reason: "stop"` if none came, so that a cut stream looks whole, and
+  token counts if none came; it merges the choices of n > 1. Where the provider speaks OpenAI's protocol the
+  chunks are therefore read below litellm's wrapper; elsewhere what the wrapper invents is recognised and dropped.
+- Without usage in an answer it reports 0 tokens: dropped as well, so that nobody takes it for a figure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import ModuleType, TracebackType
+from typing import Any
+
+from router.errors import AuthenticationFailedError, ProviderUnavailableError
+from router.transports.provider_errors import finished, translate
+from router.types import Call, Reply
+
+OPENAI_PARAMS = frozenset(
+    "audio dimensions encoding_format extra_body extra_headers frequency_penalty function_call functions input "
+    "logit_bias logprobs max_completion_tokens max_tokens modalities n parallel_tool_calls prediction "
+    "presence_penalty prompt_cache_key reasoning_effort response_format safety_identifier seed service_tier stop "
+    "store stream_options temperature thinking tool_choice tools top_logprobs top_p user verbosity "
+    "web_search_options".split()
+)
+"""Parameters that mean to litellm what they mean to OpenAI."""
+
+CONTROL_PREFIXES = ("_", "api_", "aws_", "azure_", "litellm_", "vertex_", "watsonx_")
+BORROWED: Mapping[str, Any] = {"suppress_debug_info": True, "num_retries": None}
+"""litellm's globals while one of our calls runs."""
+
+_END: Any = object()
+
+
+class LiteLLMTransport:
+    """Sends calls to any provider litellm knows. Threads and event loops may share one."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def send(self, call: Call) -> Reply:
+        """Send one call and wait for its reply.
+
+        `call.timeout_s` bounds each wait for the provider: for the connection, for the first byte, and
+        between two pieces of the answer.
+
+        Raises:
+            ProviderError: see the table in `provider_errors`; a cut or unreadable answer has `is_billed` None.
+        """
+        library, arguments = self._prepared(call)
+        with _Guard(call):
+            send = library.completion if call.kind == "chat" else library.embedding
+            answer = send(**arguments)
+        if not call.stream:
+            return Reply(payload=_payload(answer, call))
+        chunks = _chunks(answer, call)
+        next(chunks)  # runs up to the first chunk; only a generator that has begun closes its connection
+        return Reply(chunks=chunks)
+
+    async def asend(self, call: Call) -> Reply:
+        """Send one call without blocking the event loop; as `send`, and `call.timeout_s` also bounds the whole wait."""
+        library, arguments = self._prepared(call)
+        with _Guard(call):
+            send = library.acompletion if call.kind == "chat" else library.aembedding
+            async with asyncio.timeout(call.timeout_s):
+                answer = await send(**arguments)
+        if not call.stream:
+            return Reply(payload=_payload(answer, call))
+        chunks = _achunks(answer, call)
+        await anext(chunks)
+        return Reply(chunks=chunks)
+
+    def close(self) -> None:
+        """Nothing to do: litellm keeps its connections in a pool of the process, which others may be using."""
+
+    def _prepared(self, call: Call) -> tuple[Any, dict[str, Any]]:
+        key = _key(call)
+        library = _litellm()
+        if self._pid != os.getpid():
+            # A forked child shares its parent's sockets; an answer read by one is lost to the other.
+            self._pid = os.getpid()
+            library.in_memory_llm_clients_cache.flush_cache()
+        return library, _arguments(call, key, library)
+
+
+def _litellm() -> Any:
+    """The library, imported on first use."""
+    if "litellm" not in sys.modules:
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        # In its default mode the import copies a `.env` file found here or above into the environment: keys
+        # that nobody set would be used. The mode is read by nothing else in the library.
+        mode = os.environ.get("LITELLM_MODE")
+        os.environ["LITELLM_MODE"] = mode or "PRODUCTION"
+        try:
+            import litellm
+        finally:
+            if mode is None:
+                os.environ.pop("LITELLM_MODE", None)
+        return litellm
+    import litellm
+
+    return litellm
+
+
+def _key(call: Call) -> str | None:
+    name = call.deployment.api_key_env
+    if name is None:
+        # With an address of its own and no key, the key of the real OpenAI must not travel there.
+        return "none" if call.deployment.api_base and call.deployment.call.startswith("openai/") else None
+    if key := os.environ.get(name):
+        return key
+    raise AuthenticationFailedError(
+        f"{call.model}: the environment variable {name} is not set; set it to the provider's key (export {name}=...)",
+        model=call.model,
+    )
+
+
+def _arguments(call: Call, key: str | None, library: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"model": call.deployment.call, "timeout": float(call.timeout_s)}
+    if call.kind == "chat":
+        arguments["messages"] = [_plain(message) for message in call.messages]
+    extra: dict[str, Any] = {}
+    for name, value in call.params.items():
+        # A parameter that litellm takes for an instruction to itself (`metadata`, `cache`, `fallbacks`, but also
+        # `api_base`, which would send the key elsewhere) goes to the provider's body like any other.
+        (arguments if _is_parameter(name, library) else extra)[name] = _plain(value)
+    if extra:
+        arguments["extra_body"] = {**(arguments.get("extra_body") or {}), **extra}
+    if call.stream:
+        arguments["stream"] = True
+        arguments.setdefault("stream_options", {"include_usage": True})
+    if call.deployment.api_base:
+        arguments["api_base"] = call.deployment.api_base
+    if key is not None:
+        arguments["api_key"] = key
+    return {**arguments, "max_retries": 0, "num_retries": 0}
+
+
+def _is_parameter(name: str, library: Any) -> bool:
+    if name in OPENAI_PARAMS:
+        return True
+    return not name.startswith(CONTROL_PREFIXES) and name not in _control_names(library)
+
+
+def _control_names(library: Any) -> frozenset[str]:
+    """Every name that litellm reads as an instruction to itself, by its own account."""
+    global _CONTROL_NAMES
+    if _CONTROL_NAMES is None:
+        import inspect
+
+        from litellm.types.router import GenericLiteLLMParams
+        from litellm.types.utils import all_litellm_params
+
+        signatures = (inspect.signature(function).parameters for function in (library.completion, library.embedding))
+        _CONTROL_NAMES = frozenset(
+            {name for names in signatures for name in names}
+            | {*all_litellm_params, *GenericLiteLLMParams.model_fields, *library.OPENAI_CHAT_COMPLETION_PARAMS}
+            | {"organization", "default_headers", "callbacks", "stream"}
+        )
+    return _CONTROL_NAMES
+
+
+_CONTROL_NAMES: frozenset[str] | None = None
+
+
+def _plain(value: Any) -> Any:
+    """A copy in dicts and lists: litellm changes what it is given, and cannot send other mappings."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class _Guard:
+    """Around every step inside litellm: its errors become ours, its globals are borrowed and given back."""
+
+    _lock = threading.Lock()
+    _depth = 0
+    _found: dict[str, Any] = {}  # noqa: RUF012  # shared on purpose: litellm's globals exist once
+
+    def __init__(self, call: Call, *, is_streaming: bool = False) -> None:
+        self._call, self._is_streaming = call, is_streaming
+        self._handled: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self._handled = sys.exception()
+        library, guard = _litellm(), _Guard
+        with guard._lock:
+            if guard._depth == 0:
+                guard._found = {name: getattr(library, name) for name in BORROWED}
+            guard._depth += 1
+            for name, value in BORROWED.items():
+                setattr(library, name, value)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        library, guard = _litellm(), _Guard
+        with guard._lock:
+            guard._depth -= 1
+            if guard._depth == 0:
+                for name, value in guard._found.items():
+                    setattr(library, name, value)
+        if isinstance(error, Exception):
+            ours = translate(error, self._call, until=self._handled, is_streaming=self._is_streaming)
+            if ours is not None:
+                # From None: a printed traceback would show the provider's own words, key and prompt included.
+                raise ours from None
+
+
+def _payload(answer: Any, call: Call) -> dict[str, Any]:
+    payload = _dumped(answer)
+    items = payload.get("choices" if call.kind == "chat" else "data")
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+        what = "choices" if call.kind == "chat" else "data"
+        raise finished(ProviderUnavailableError, f"unreadable answer (no {what!r} in it)", call)
+    usage = payload.get("usage")
+    if isinstance(usage, dict) and not any(usage.get(name) for name in ("prompt_tokens", "completion_tokens")):
+        del payload["usage"]
+    return payload
+
+
+def _dumped(model: Any) -> dict[str, Any]:
+    """A pydantic answer as plain values, with the provider's unknown fields, without litellm's empty additions."""
+    values: dict[str, Any] = model.model_dump(warnings=False)
+    for choice in values.get("choices") or ():
+        if isinstance(choice, dict):
+            for part in (choice, choice.get("message"), choice.get("delta")):
+                _drop_empty_additions(part)
+    _drop_empty_additions(values)
+    return values
+
+
+def _drop_empty_additions(part: Any) -> None:
+    if isinstance(part, dict) and "provider_specific_fields" in part:
+        fields = part["provider_specific_fields"]
+        if not isinstance(fields, dict) or all(value is None for value in fields.values()):
+            del part["provider_specific_fields"]
+
+
+class _Watch:
+    """Follows a stream: which choices have finished, and what of it is litellm's invention."""
+
+    def __init__(self, answer: Any, call: Call) -> None:
+        inner = getattr(answer, "completion_stream", None)
+        # openai's own stream objects hand on what the provider sent, chunk by chunk.
+        self._is_raw = type(inner).__module__.startswith("openai.")
+        self.source: Any = inner if self._is_raw else answer
+        self._answer, self._call = answer, call
+        self._open: set[int] = set()
+        self._seen: set[int] = set()
+
+    def payload(self, chunk: Any) -> dict[str, Any] | None:
+        """The chunk as the provider meant it; None if there is nothing of the provider's in it."""
+        payload = _dumped(chunk)
+        choices = payload.get("choices") or []
+        if not self._is_raw and not self._is_from_provider(payload, choices):
+            return None
+        for choice in choices:
+            index = choice.get("index") or 0
+            self._seen.add(index)
+            (self._open.discard if choice.get("finish_reason") else self._open.add)(index)
+        return payload
+
+    def _is_from_provider(self, payload: dict[str, Any], choices: list[Any]) -> bool:
+        if any(choice.get("finish_reason") for choice in choices):
+            # litellm's wrapper keeps the provider's own reason here; without one it makes up "stop".
+            return bool(self._answer.received_finish_reason or self._answer.intermittent_finish_reason)
+        if payload.get("usage"):
+            return any(getattr(seen, "usage", None) is not None for seen in self._answer.chunks)
+        return True
+
+    @property
+    def is_complete(self) -> bool:
+        """Every choice that began has a finish reason. What may still be missing then is only the usage."""
+        return bool(self._seen) and not self._open
+
+    def require_complete(self) -> None:
+        """Raise if the stream ended too early."""
+        if not self._seen:
+            raise finished(ProviderUnavailableError, "unreadable answer (the stream held no choices)", self._call)
+        if self._open:
+            raise finished(ProviderUnavailableError, "the stream ended before the answer was complete", self._call)
+
+    def inner(self) -> list[Any]:
+        """What must be closed, outermost first; openai's stream and httpx's response both close the connection."""
+        stream = getattr(self._answer, "completion_stream", None)
+        parts = (stream, *(getattr(stream, name, None) for name in ("response", "http_response", "streaming_response")))
+        return [part for part in parts if part is not None and not isinstance(part, ModuleType)]
+
+
+def _chunks(answer: Any, call: Call) -> Iterator[Mapping[str, Any]]:
+    """The stream's chunks. The first item is a dummy: taking it fetches the first chunk."""
+    watch = _Watch(answer, call)
+    try:
+        source, is_primed = iter(watch.source), False
+        while True:
+            try:
+                with _Guard(call, is_streaming=True):
+                    chunk = next(source, _END)
+            except ProviderUnavailableError:
+                if watch.is_complete:
+                    return
+                raise
+            if chunk is _END:
+                break
+            payload = watch.payload(chunk)
+            if payload is not None:
+                if not is_primed:
+                    is_primed = True
+                    yield {}
+                yield payload
+        watch.require_complete()
+    finally:
+        for part in watch.inner():
+            if callable(close := getattr(part, "close", None)):
+                close()
+
+
+async def _achunks(answer: Any, call: Call) -> AsyncIterator[Mapping[str, Any]]:
+    """As `_chunks`, for an event loop."""
+    watch = _Watch(answer, call)
+    try:
+        source, is_primed = aiter(watch.source), False
+        while True:
+            try:
+                with _Guard(call, is_streaming=True):
+                    async with asyncio.timeout(call.timeout_s):
+                        chunk = await anext(source, _END)
+            except ProviderUnavailableError:
+                if watch.is_complete:
+                    return
+                raise
+            if chunk is _END:
+                break
+            payload = watch.payload(chunk)
+            if payload is not None:
+                if not is_primed:
+                    is_primed = True
+                    yield {}
+                yield payload
+        watch.require_complete()
+    finally:
+        for part in watch.inner():
+            closing = getattr(part, "aclose", None) or getattr(part, "close", None)
+            if callable(closing) and (result := closing()) is not None:
+                await result
