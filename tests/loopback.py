@@ -139,6 +139,8 @@ class Received:
     raw: bytes
     at: float
     """Seconds on the monotonic clock."""
+    client: tuple[str, int] = ("", 0)
+    """Address and port of the connection it came through."""
     sent_chunks: int = 0
     finished: threading.Event = field(default_factory=threading.Event)
     """Set when the provider is done with it."""
@@ -286,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _receive(self) -> Received:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        received = Received(self.command, self.path, headers, raw, time.monotonic())
+        received = Received(self.command, self.path, headers, raw, time.monotonic(), self.client_address)
         with self.provider._lock:
             self.provider.requests.append(received)
         return received

@@ -37,6 +37,7 @@ OPENAI_PARAMS = frozenset(
 )
 """Parameters that mean to litellm what they mean to OpenAI."""
 
+SDK_PARAMS = frozenset(("extra_body", "extra_headers", "input"))
 CONTROL_PREFIXES = ("_", "api_", "aws_", "azure_", "litellm_", "vertex_", "watsonx_")
 BORROWED: Mapping[str, Any] = {"suppress_debug_info": True, "num_retries": None}
 """litellm's globals while one of our calls runs."""
@@ -136,6 +137,13 @@ def _arguments(call: Call, key: str | None, library: Any) -> dict[str, Any]:
         # A parameter that litellm takes for an instruction to itself (`metadata`, `cache`, `fallbacks`, but also
         # `api_base`, which would send the key elsewhere) goes to the provider's body like any other.
         (arguments if _is_parameter(name, library) else extra)[name] = _plain(value)
+    if arguments.get("tools"):
+        # Otherwise litellm looks among the tools for servers of its own proxy, and needs a package it does not declare.
+        arguments["_skip_mcp_handler"] = True
+    if call.deployment.api_base and _speaks_openai(call.deployment.call, library):
+        # litellm knows nothing of the model behind an address of the user's; without this it refuses or drops
+        # parameters that its table of OpenAI's own models does not allow.
+        arguments["allowed_openai_params"] = [name for name in call.params if name in OPENAI_PARAMS - SDK_PARAMS]
     if extra:
         arguments["extra_body"] = {**(arguments.get("extra_body") or {}), **extra}
     if call.stream:
@@ -146,6 +154,11 @@ def _arguments(call: Call, key: str | None, library: Any) -> dict[str, Any]:
     if key is not None:
         arguments["api_key"] = key
     return {**arguments, "max_retries": 0, "num_retries": 0}
+
+
+def _speaks_openai(name: str, library: Any) -> bool:
+    provider = name.partition("/")[0]
+    return provider in ("openai", "azure") or provider in library.openai_compatible_providers
 
 
 def _is_parameter(name: str, library: Any) -> bool:
@@ -255,11 +268,11 @@ class _Watch:
     def __init__(self, answer: Any, call: Call) -> None:
         inner = getattr(answer, "completion_stream", None)
         # openai's own stream objects hand on what the provider sent, chunk by chunk.
-        self._is_raw = type(inner).__module__.startswith("openai.")
+        self._is_raw = type(inner).__module__.split(".")[0] == "openai"
         self.source: Any = inner if self._is_raw else answer
         self._answer, self._call = answer, call
-        self._open: set[int] = set()
         self._seen: set[int] = set()
+        self._finished: set[int] = set()
 
     def payload(self, chunk: Any) -> dict[str, Any] | None:
         """The chunk as the provider meant it; None if there is nothing of the provider's in it."""
@@ -270,7 +283,8 @@ class _Watch:
         for choice in choices:
             index = choice.get("index") or 0
             self._seen.add(index)
-            (self._open.discard if choice.get("finish_reason") else self._open.add)(index)
+            if choice.get("finish_reason"):
+                self._finished.add(index)
         return payload
 
     def _is_from_provider(self, payload: dict[str, Any], choices: list[Any]) -> bool:
@@ -284,13 +298,13 @@ class _Watch:
     @property
     def is_complete(self) -> bool:
         """Every choice that began has a finish reason. What may still be missing then is only the usage."""
-        return bool(self._seen) and not self._open
+        return bool(self._seen) and self._seen == self._finished
 
     def require_complete(self) -> None:
         """Raise if the stream ended too early."""
         if not self._seen:
             raise finished(ProviderUnavailableError, "unreadable answer (the stream held no choices)", self._call)
-        if self._open:
+        if not self.is_complete:
             raise finished(ProviderUnavailableError, "the stream ended before the answer was complete", self._call)
 
     def inner(self) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from router.errors import (
     AuthenticationFailedError,
     BadRequestError,
+    ConfigurationError,
     ContentFilteredError,
     ContextTooLongError,
     ModelNotFoundError,
@@ -22,6 +23,7 @@ from router.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
+    RouterError,
     UnsupportedParameterError,
 )
 from router.types import Call, message_texts
@@ -105,7 +107,7 @@ _SECRET = re.compile(
 
 def translate(
     error: BaseException, call: Call, *, until: BaseException | None = None, is_streaming: bool = False
-) -> ProviderError | None:
+) -> RouterError | None:
     """Our error for one that came out of a provider library; None for an exception that is no provider's fault.
 
     Args:
@@ -116,6 +118,12 @@ def translate(
         is_streaming: the answer had begun to arrive, so the provider may bill it.
     """
     links = list(_links(error, until))
+    missing = next((link for link in links if isinstance(link, ImportError)), None)
+    if missing is not None:
+        return ConfigurationError(
+            f"{call.model}: {call.deployment.call} needs a package that is not installed ({missing}); "
+            f"run: pip install {missing.name or 'it'}"
+        )
     kind = _by_name(links[0])
     if kind is None:
         return None
@@ -140,8 +148,8 @@ def translate(
         text = (
             f"call {call.deployment.call!r} names no provider; write it as PROVIDER/MODEL, such as openai/{call.model}"
         )
-    elif kind is ProviderUnavailableError and "error" in names_of_body(links):
-        text = _reason(links[0])
+    elif kind is ProviderUnavailableError and any(isinstance(getattr(link, "body", None), Mapping) for link in links):
+        text = _reason(links[0])  # an error object inside an answer that began with status 200
     elif kind is ProviderUnavailableError:
         text = f"unreadable answer ({_reason(links[-1])})"
     else:
@@ -217,11 +225,6 @@ def _status(link: BaseException) -> int | None:
     has_seen = names & {"HTTPStatusError", "APIStatusError"} and not type(link).__module__.startswith("litellm")
     code = getattr(getattr(link, "response", None), "status_code", None) if has_seen else None
     return code if isinstance(code, int) and code >= 400 else None
-
-
-def names_of_body(links: list[BaseException]) -> set[str]:
-    """`{"error"}` if the provider sent an error object inside an answer or a stream that began with status 200."""
-    return {"error" for link in links if isinstance(getattr(link, "body", None), Mapping)}
 
 
 def _reason(link: BaseException) -> str:
