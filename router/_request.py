@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import uuid
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -68,7 +69,7 @@ def _request(
     if timeout_s is not None and not (_is_number(timeout_s) and timeout_s > 0):
         raise InvalidRequestError(f"timeout_s must be a number of seconds above 0, got {_shown(timeout_s)}")
     return Request(
-        id=f"cb-{uuid.uuid4().hex}",
+        id=_new_id(),
         params={name: value for name, value in rest.items() if name not in TAG_NAMES},
         model=None if model in (None, "auto") else model,
         task=task,
@@ -77,6 +78,11 @@ def _request(
         max_cost_usd=None if max_cost_usd is None else _dollars(max_cost_usd),
         timeout_s=timeout_s,
     )
+
+
+def _new_id() -> str:
+    # Sorted by time, so that the ledger's rows are appended and not scattered over its pages.
+    return f"cb-{time.time_ns() // 1000:014x}{os.urandom(8).hex()}"
 
 
 def _tags(named: Mapping[str, Any], given: Mapping[str, str]) -> Tags:

@@ -30,6 +30,7 @@ PATIENCE_S = 2.0
 """The longest pause a provider may ask for while another model stands by."""
 LEAST_TIME_S = 0.02
 """With less time left than this, an attempt is not worth starting."""
+_JITTER = random.Random()  # noqa: S311  spreads repeats; no secrecy asked of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def run(
         AllCandidatesFailedError: several models were tried and all failed.
         BudgetExceededError: no model that is left may be paid for.
     """
-    rng = rng or random.Random()  # noqa: S311  jitter, not secrecy
+    rng = rng or _JITTER
     failures: list[ProviderError] = []
     denial: BudgetExceededError | None = None
     for position, calls in enumerate(plan):

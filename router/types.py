@@ -6,8 +6,9 @@ durations are float seconds, probabilities and qualities lie in [0, 1].
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -296,12 +297,16 @@ class Completion:
         return {**self.payload, "id": self.id, "model": self.model}
 
 
-def as_jsonable(value: Any) -> Any:
-    """Dataclasses, Decimals and tuples as plain JSON values (Decimals as text, to keep every digit)."""
+def to_json(value: Any) -> str:
+    """Any of these values as JSON text; Decimals as text, to keep every digit."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value, "f")
     if hasattr(value, "__dataclass_fields__"):
-        return {f.name: as_jsonable(getattr(value, f.name)) for f in fields(value)}
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, Mapping):
-        return {str(key): as_jsonable(item) for key, item in value.items()}
-    return [as_jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return dict(value)
+    raise TypeError(f"no JSON form for {type(value).__name__}")

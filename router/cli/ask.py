@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from router import Router
-from router.types import as_jsonable
+from router.types import to_json
 
 
 def _request_options(command: Any) -> Any:
@@ -36,8 +35,8 @@ def ask(
             [{"role": "user", "content": text}], task=task, model=model, max_cost_usd=max_cost_usd, workflow="cli"
         )
     if as_json:
-        click.echo(json.dumps(as_jsonable({"answer": done.text, "model": done.model, "cost_usd": done.cost_usd,
-                                           "cache": done.cache, "decision": done.decision})))  # fmt: skip
+        click.echo(to_json({"answer": done.text, "model": done.model, "cost_usd": done.cost_usd,
+                            "cache": done.cache, "decision": done.decision}))  # fmt: skip
         return
     click.echo(done.text)
     cost = "unknown cost" if done.cost_usd is None else f"${done.cost_usd:f}"
@@ -51,4 +50,4 @@ def explain(text: str, policy: Path | None, task: str | None, model: str | None,
     """Say where TEXT would go, and why, without sending it."""
     with Router(policy) as router:
         decision = router.explain([{"role": "user", "content": text}], task=task, model=model)
-    click.echo(json.dumps(as_jsonable(decision)) if as_json else decision.explain())
+    click.echo(to_json(decision) if as_json else decision.explain())

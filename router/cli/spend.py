@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
 
-from router.types import as_jsonable
+from router.types import to_json
 
 
 @click.command()
@@ -34,7 +33,7 @@ def spend(by: str, state: Path | None, as_json: bool) -> None:
     finally:
         ledger.close()
     if as_json:
-        click.echo(json.dumps(as_jsonable(rows)))
+        click.echo(to_json(rows))
         return
     table = Table(*names, "requests", "calls", "cost (USD)", "calls without a price")
     for row in rows:

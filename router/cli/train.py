@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.types import as_jsonable
+from router.types import to_json
 
 if TYPE_CHECKING:
     from router.predict.evaluate import TrainReport
@@ -43,7 +43,7 @@ def train(first: tuple[Path, ...], more: tuple[Path, ...], out: Path, seed: int,
     sha256 = artifacts.save(trained, out, created=created)
     if as_json:
         facts = {"artifact": str(out), "sha256": sha256, "created": created, "seed": seed, "report": report}
-        click.echo(json.dumps(as_jsonable(facts)))
+        click.echo(to_json(facts))
     else:
         _print(report, out, sha256)
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from router.stores.sqlite import Database
-from router.types import TAG_NAMES, Attempt, Decision, Request, Usage, as_jsonable
+from router.types import TAG_NAMES, Attempt, Decision, Request, to_json
 
 _TAG_COLUMNS = ", ".join(f"{name} TEXT" for name in TAG_NAMES)
 
@@ -103,7 +102,7 @@ class Ledger:
             decision.bar if decision else None, decision.policy_version if decision else None,
             decision.artifact_version if decision else None,
             outcome, error, cache, cache_key, to_pico(cost_usd), len(attempts), latency_s,
-            json.dumps(as_jsonable(decision)) if decision else None, *_tag_values(request),
+            to_json(decision) if decision else None, *_tag_values(request),
         )  # fmt: skip
         first = len(attempts) - unwritten
         with self._db.transaction() as connection:
@@ -163,15 +162,14 @@ class Ledger:
 
 def _attempt_row(request: Request, number: int, attempt: Attempt) -> tuple[Any, ...]:
     usage = attempt.usage
+    meters: tuple[Any, ...] = _NO_USAGE if usage is None else (
+        usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens, usage.source
+    )  # fmt: skip
     return (
         request.id, number, _now_us(), attempt.model, attempt.call, attempt.outcome, attempt.error,
         attempt.model_version, attempt.latency_s, to_pico(attempt.cost_usd),
-        *(_meters(usage) if usage else _NO_USAGE), *_tag_values(request),
+        *meters, *_tag_values(request),
     )  # fmt: skip
-
-
-def _meters(usage: Usage) -> tuple[Any, ...]:
-    return astuple(usage)
 
 
 def _tag_values(request: Request) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ diskcache unpickles rows that are marked as pickles, whoever wrote them (CVE-202
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIZE_LIMIT_BYTES = 1 << 30
+WRITES_PER_CULL = 512
+"""Looking for entries to evict at each write, as diskcache does by itself, doubles a write's cost."""
 
 
 class TextStore:
@@ -25,6 +28,7 @@ class TextStore:
 
     def __init__(self, directory: Path, *, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> None:
         self._cache = _open(directory, size_limit_bytes)
+        self._writes = itertools.count(1)
 
     def get(self, key: str) -> str | None:
         """The text behind a key, or None. A row that is no text is dropped and logged, never decoded."""
@@ -39,6 +43,8 @@ class TextStore:
     def set(self, key: str, text: str, *, expire_s: float) -> None:
         """Keep a text for so many seconds."""
         self._cache.set(key, text, expire=expire_s)
+        if next(self._writes) % WRITES_PER_CULL == 0:
+            self._cache.cull()
 
     def delete(self, key: str) -> bool:
         """Drop a key; True when it was there."""
@@ -80,7 +86,7 @@ def _open(directory: Path, size_limit_bytes: int) -> diskcache.Cache:
 
     try:
         return diskcache.Cache(
-            str(directory), disk=TextDisk, size_limit=size_limit_bytes, eviction_policy="least-recently-stored"
+            str(directory), disk=TextDisk, size_limit=size_limit_bytes, cull_limit=0, eviction_policy="least-recently-stored"
         )
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{directory}: the cache cannot be opened ({error}); delete the folder") from error

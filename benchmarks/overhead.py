@@ -1,0 +1,94 @@
+"""What `router.complete()` adds to a call: CPU time per request over the fake transport.
+
+Policy, exact-cache miss, decision, ledger and cache write are all on; only the provider is missing. The same
+run times `litellm.completion(mock_response=...)`, call by call in turn, so that both see the same machine.
+
+    python benchmarks/overhead.py [--requests 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import router
+from _results import write
+
+POLICY = """
+version: 1
+models:
+  - {id: small, call: fake/small, price: {input: 0.1, output: 0.4}}
+  - {id: large, call: fake/large, price: {input: 3, output: 15}}
+tasks:
+  chat: {bar: 0}
+rules:
+  - when: {task: chat, tags: {environment: [production, staging]}}
+    candidates: [small, large]
+    cache: exact
+  - {candidates: [large], strategy: fixed, cache: exact}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=2000)
+    count = parser.parse_args().requests
+    with tempfile.TemporaryDirectory() as folder:
+        policy = Path(folder, "policy.yaml")
+        policy.write_text(POLICY, encoding="utf-8")
+        with router.Router(policy, state=Path(folder, "state"), transport=router.FakeTransport()) as ours:
+            figures = measure(ours, count)
+    for name, value in figures.items():
+        print(f"{name:>40}: {value}")
+    print(write("overhead", figures))
+
+
+def measure(ours: router.Router, count: int) -> dict[str, object]:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm
+
+    def messages(number: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": f"Question {number}: what is the capital of country {number}?"}]
+
+    def route(number: int) -> None:
+        done = ours.complete(messages(number), task="chat", team="search", workflow="answers", environment="production")
+        assert done.cache == "miss"
+
+    def hit(number: int) -> None:
+        done = ours.complete(messages(number), task="chat", team="search", workflow="answers", environment="production")
+        assert done.cache == "exact"
+
+    def mock(number: int) -> None:
+        litellm.completion(model="openai/gpt-4o-mini", messages=messages(number), mock_response="A fake answer.")
+
+    warm_up = count // 10
+    for number in range(warm_up):
+        route(-number - 1), mock(-number - 1)
+    routed, hits, mocked = [], [], []
+    for number in range(count):
+        routed.append(cpu_ms(route, number))
+        hits.append(cpu_ms(hit, number))
+        mocked.append(cpu_ms(mock, number))
+    return {
+        "requests": count,
+        "complete_miss_cpu_ms_median": round(statistics.median(routed), 3),
+        "complete_miss_cpu_ms_p95": round(statistics.quantiles(routed, n=20)[-1], 3),
+        "complete_exact_hit_cpu_ms_median": round(statistics.median(hits), 3),
+        "litellm_mock_cpu_ms_median": round(statistics.median(mocked), 3),
+        "share_of_litellm_mock": round(statistics.median(routed) / statistics.median(mocked), 3),
+    }
+
+
+def cpu_ms(call: Callable[[int], None], number: int) -> float:
+    start = time.thread_time_ns()
+    call(number)
+    return (time.thread_time_ns() - start) / 1e6
+
+
+if __name__ == "__main__":
+    main()
