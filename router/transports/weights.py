@@ -176,20 +176,31 @@ def _remedy(name: str) -> str:
 
 def _digest_of(path: Path) -> str:
     """SHA-256 of a file in hex, remembered by size and modification time: 1 GB takes seconds to hash."""
-    stat = path.stat()
-    place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
-    note = models_dir() / f".{path.name}-{place}.json"
-    seen = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    seen = _seen(path)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(note.read_text())
+        known = json.loads(_note_on(path).read_text())
         if {key: known[key] for key in seen} == seen:
             return str(known["sha256"])
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _remember(path, seen, digest)
+    return digest
+
+
+def _seen(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _note_on(path: Path) -> Path:
+    place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
+    return models_dir() / f".{path.name}-{place}.json"
+
+
+def _remember(path: Path, seen: Mapping[str, int], digest: str) -> None:
     # A folder that cannot be written (weights shared read-only) costs a hash per start, nothing else.
     with contextlib.suppress(OSError):
-        write_atomically(note, json.dumps({**seen, "sha256": digest}), mode=0o644)
-    return digest
+        write_atomically(_note_on(path), json.dumps({**seen, "sha256": digest}), mode=0o644)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
@@ -244,7 +255,7 @@ def pull(name: str, progress: Progress | None = None, source: Source = "auto") -
         with file_lock(target.with_name(f"{name}.lock")):
             if not is_pulled(name):
                 weights_fetch.fetch(model, target, report, source)
-                is_pulled(name)  # remembers the digest, so that the first request need not hash
+                _remember(target, _seen(target), model.sha256)
     except weights_fetch.FetchFailedError as error:
         raise WeightsError(f"{name} was not pulled: {error}. {_remedy(name)}") from error
     except OSError as error:

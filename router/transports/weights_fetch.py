@@ -15,8 +15,10 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from router.transports.weights import Progress, Source, Weights
+if TYPE_CHECKING:
+    from router.transports.weights import Progress, Source, Weights
 
 BLOCK_BYTES = 1 << 20
 CONNECT_TIMEOUT_S = 3.0
