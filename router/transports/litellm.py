@@ -21,11 +21,14 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
-from router.errors import AuthenticationFailedError, ProviderUnavailableError
-from router.transports.provider_errors import finished, translate
+import httpx
+
+from router.errors import AuthenticationFailedError, ProviderTimeoutError, ProviderUnavailableError
+from router.transports.answers import StreamWatch, whole_answer
+from router.transports.provider_errors import translate
 from router.types import Call, Reply
 
 OPENAI_PARAMS = frozenset(
@@ -45,11 +48,20 @@ BORROWED: Mapping[str, Any] = {"suppress_debug_info": True, "num_retries": None}
 _END: Any = object()
 
 
+class _Timeout(httpx.Timeout):
+    """A timeout that looks like any other.
+
+    litellm keeps one client, with its own connections, for every written form of a timeout. The timeouts of a
+    router are what is left of a deadline, never twice the same, and would cost a connection each. Every request
+    carries its own timeout, so that one client can serve them all.
+    """
+
+    def __repr__(self) -> str:
+        return "per call"
+
+
 class LiteLLMTransport:
     """Sends calls to any provider litellm knows. Threads and event loops may share one."""
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
 
     def send(self, call: Call) -> Reply:
         """Send one call and wait for its reply.
@@ -60,25 +72,27 @@ class LiteLLMTransport:
         Raises:
             ProviderError: see the table in `provider_errors`; a cut or unreadable answer has `is_billed` None.
         """
-        library, arguments = self._prepared(call)
+        library, arguments = _prepared(call)
         with _Guard(call):
             send = library.completion if call.kind == "chat" else library.embedding
             answer = send(**arguments)
         if not call.stream:
-            return Reply(payload=_payload(answer, call))
+            return Reply(payload=whole_answer(answer, call))
         chunks = _chunks(answer, call)
         next(chunks)  # runs up to the first chunk; only a generator that has begun closes its connection
         return Reply(chunks=chunks)
 
     async def asend(self, call: Call) -> Reply:
         """Send one call without blocking the event loop; as `send`, and `call.timeout_s` also bounds the whole wait."""
-        library, arguments = self._prepared(call)
+        if "litellm" not in sys.modules:
+            await asyncio.to_thread(_litellm)  # seconds
+        library, arguments = _prepared(call)
         with _Guard(call):
             send = library.acompletion if call.kind == "chat" else library.aembedding
             async with asyncio.timeout(call.timeout_s):
                 answer = await send(**arguments)
         if not call.stream:
-            return Reply(payload=_payload(answer, call))
+            return Reply(payload=whole_answer(answer, call))
         chunks = _achunks(answer, call)
         await anext(chunks)
         return Reply(chunks=chunks)
@@ -86,14 +100,11 @@ class LiteLLMTransport:
     def close(self) -> None:
         """Nothing to do: litellm keeps its connections in a pool of the process, which others may be using."""
 
-    def _prepared(self, call: Call) -> tuple[Any, dict[str, Any]]:
-        key = _key(call)
-        library = _litellm()
-        if self._pid != os.getpid():
-            # A forked child shares its parent's sockets; an answer read by one is lost to the other.
-            self._pid = os.getpid()
-            library.in_memory_llm_clients_cache.flush_cache()
-        return library, _arguments(call, key, library)
+
+def _prepared(call: Call) -> tuple[Any, dict[str, Any]]:
+    key = _key(call)  # before the library, whose import takes seconds
+    library = _litellm()
+    return library, _arguments(call, key, library)
 
 
 def _litellm() -> Any:
@@ -129,7 +140,7 @@ def _key(call: Call) -> str | None:
 
 
 def _arguments(call: Call, key: str | None, library: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"model": call.deployment.call, "timeout": float(call.timeout_s)}
+    arguments: dict[str, Any] = {"model": call.deployment.call, "timeout": _Timeout(call.timeout_s)}
     if call.kind == "chat":
         arguments["messages"] = [_plain(message) for message in call.messages]
     extra: dict[str, Any] = {}
@@ -232,98 +243,32 @@ class _Guard:
                 raise ours from None
 
 
-def _payload(answer: Any, call: Call) -> dict[str, Any]:
-    payload = _dumped(answer)
-    items = payload.get("choices" if call.kind == "chat" else "data")
-    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
-        what = "choices" if call.kind == "chat" else "data"
-        raise finished(ProviderUnavailableError, f"unreadable answer (no {what!r} in it)", call)
-    usage = payload.get("usage")
-    if isinstance(usage, dict) and not any(usage.get(name) for name in ("prompt_tokens", "completion_tokens")):
-        del payload["usage"]
-    return payload
+def _after_fork() -> None:
+    """In a forked child: forget the parent's calls, and its sockets, where the two would take each other's answers."""
+    library, _Guard._lock = sys.modules.get("litellm"), threading.Lock()
+    if library is None:
+        return
+    if _Guard._depth:
+        _Guard._depth = 0
+        for name, value in _Guard._found.items():
+            setattr(library, name, value)
+    library.in_memory_llm_clients_cache.flush_cache()
 
 
-def _dumped(model: Any) -> dict[str, Any]:
-    """A pydantic answer as plain values, with the provider's unknown fields, without litellm's empty additions."""
-    values: dict[str, Any] = model.model_dump(warnings=False)
-    for choice in values.get("choices") or ():
-        if isinstance(choice, dict):
-            for part in (choice, choice.get("message"), choice.get("delta")):
-                _drop_empty_additions(part)
-    _drop_empty_additions(values)
-    return values
-
-
-def _drop_empty_additions(part: Any) -> None:
-    if isinstance(part, dict) and "provider_specific_fields" in part:
-        fields = part["provider_specific_fields"]
-        if not isinstance(fields, dict) or all(value is None for value in fields.values()):
-            del part["provider_specific_fields"]
-
-
-class _Watch:
-    """Follows a stream: which choices have finished, and what of it is litellm's invention."""
-
-    def __init__(self, answer: Any, call: Call) -> None:
-        inner = getattr(answer, "completion_stream", None)
-        # openai's own stream objects hand on what the provider sent, chunk by chunk.
-        self._is_raw = type(inner).__module__.split(".")[0] == "openai"
-        self.source: Any = inner if self._is_raw else answer
-        self._answer, self._call = answer, call
-        self._seen: set[int] = set()
-        self._finished: set[int] = set()
-
-    def payload(self, chunk: Any) -> dict[str, Any] | None:
-        """The chunk as the provider meant it; None if there is nothing of the provider's in it."""
-        payload = _dumped(chunk)
-        choices = payload.get("choices") or []
-        if not self._is_raw and not self._is_from_provider(payload, choices):
-            return None
-        for choice in choices:
-            index = choice.get("index") or 0
-            self._seen.add(index)
-            if choice.get("finish_reason"):
-                self._finished.add(index)
-        return payload
-
-    def _is_from_provider(self, payload: dict[str, Any], choices: list[Any]) -> bool:
-        if any(choice.get("finish_reason") for choice in choices):
-            # litellm's wrapper keeps the provider's own reason here; without one it makes up "stop".
-            return bool(self._answer.received_finish_reason or self._answer.intermittent_finish_reason)
-        if payload.get("usage"):
-            return any(getattr(seen, "usage", None) is not None for seen in self._answer.chunks)
-        return True
-
-    @property
-    def is_complete(self) -> bool:
-        """Every choice that began has a finish reason. What may still be missing then is only the usage."""
-        return bool(self._seen) and self._seen == self._finished
-
-    def require_complete(self) -> None:
-        """Raise if the stream ended too early."""
-        if not self._seen:
-            raise finished(ProviderUnavailableError, "unreadable answer (the stream held no choices)", self._call)
-        if not self.is_complete:
-            raise finished(ProviderUnavailableError, "the stream ended before the answer was complete", self._call)
-
-    def inner(self) -> list[Any]:
-        """What must be closed, outermost first; openai's stream and httpx's response both close the connection."""
-        stream = getattr(self._answer, "completion_stream", None)
-        parts = (stream, *(getattr(stream, name, None) for name in ("response", "http_response", "streaming_response")))
-        return [part for part in parts if part is not None and not isinstance(part, ModuleType)]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _chunks(answer: Any, call: Call) -> Iterator[Mapping[str, Any]]:
     """The stream's chunks. The first item is a dummy: taking it fetches the first chunk."""
-    watch = _Watch(answer, call)
+    watch = StreamWatch(answer, call)
     try:
         source, is_primed = iter(watch.source), False
         while True:
             try:
                 with _Guard(call, is_streaming=True):
                     chunk = next(source, _END)
-            except ProviderUnavailableError:
+            except (ProviderUnavailableError, ProviderTimeoutError):
                 if watch.is_complete:
                     return
                 raise
@@ -344,7 +289,7 @@ def _chunks(answer: Any, call: Call) -> Iterator[Mapping[str, Any]]:
 
 async def _achunks(answer: Any, call: Call) -> AsyncIterator[Mapping[str, Any]]:
     """As `_chunks`, for an event loop."""
-    watch = _Watch(answer, call)
+    watch = StreamWatch(answer, call)
     try:
         source, is_primed = aiter(watch.source), False
         while True:
@@ -352,7 +297,7 @@ async def _achunks(answer: Any, call: Call) -> AsyncIterator[Mapping[str, Any]]:
                 with _Guard(call, is_streaming=True):
                     async with asyncio.timeout(call.timeout_s):
                         chunk = await anext(source, _END)
-            except ProviderUnavailableError:
+            except (ProviderUnavailableError, ProviderTimeoutError):
                 if watch.is_complete:
                     return
                 raise

@@ -200,19 +200,17 @@ def _prompts(call: Call) -> Iterator[str]:
 
 def _links(error: BaseException, until: BaseException | None) -> Iterator[BaseException]:
     """An exception and what caused it, outermost first."""
-    seen: list[BaseException] = []
+    seen: set[int] = set()
     link: BaseException | None = error
-    while link is not None and link is not until and link not in seen:
-        seen.append(link)
-        # litellm wraps what breaks a stream in a MidStreamFallbackError, which hides the cause in an attribute.
-        original = getattr(link, "original_exception", None)
-        if not isinstance(original, BaseException):
+    while link is not None and link is not until and id(link) not in seen:
+        seen.add(id(link))
+        # litellm wraps what breaks a stream in a MidStreamFallbackError and keeps the cause in an attribute.
+        inner = getattr(link, "original_exception", None)
+        if isinstance(inner, BaseException):
+            link = inner
+        else:
             yield link
-        link = original if isinstance(original, BaseException) else link.__cause__ or link.__context__
-        if link is None and original is not None:
-            link = seen[-1].__cause__ or seen[-1].__context__
-    if not seen:
-        yield error
+            link = link.__cause__ or link.__context__
 
 
 def _by_name(error: BaseException) -> type[ProviderError] | None:

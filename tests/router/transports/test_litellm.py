@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -421,6 +422,37 @@ def test_cancelling_an_async_call_closes_the_connection(
     assert provider.requests[0].is_client_gone
 
 
+def anthropic_events(stop_reason: str | None) -> bytes:
+    """Another protocol's stream: what litellm translates rather than hands on."""
+    message = {"id": "m", "type": "message", "role": "assistant", "content": [], "model": "c", "stop_reason": None}
+    events: list[Answer] = [
+        {"type": "message_start", "message": {**message, "usage": {"input_tokens": 7, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "good "}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "day"}},
+    ]
+    if stop_reason:
+        events += [
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": {"output_tokens": 5}},
+            {"type": "message_stop"},
+        ]
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+
+
+def test_a_stream_in_another_protocol_is_whole_or_cut_too(ask: Ask, make: Any, provider: Provider) -> None:
+    base = provider.url.removesuffix("/v1")
+    provider.script("claude-x", [malformed(anthropic_events("max_tokens")), malformed(anthropic_events(None))])
+    chunks = ask(make(via="anthropic", model="claude-x", api_base=base, stream=True))
+    assert text_of(chunks) == "good day"
+    assert [c["finish_reason"] for chunk in chunks for c in chunk["choices"] if c["finish_reason"]] == ["length"]
+    usage = usage_of(chunks)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7, 5)
+    with pytest.raises(ProviderUnavailableError, match="ended before the answer was complete") as caught:
+        ask(make(via="anthropic", model="claude-x", api_base=base, stream=True))
+    assert caught.value.is_billed is None
+
+
 def test_slow_chunks_are_no_stall(ask: Ask, make: Any, provider: Provider) -> None:
     provider.script("small", [slow_chunks(0.08)])
     assert text_of(ask(make(stream=True, timeout_s=0.4))) == "one two three four five"
@@ -666,6 +698,42 @@ def test_many_threads_share_one_transport(transport: LiteLLMTransport, make: Any
     for thread in threads:
         thread.join()
     assert found == {n * 10 + t: f"thread {n} turn {t}" for n in range(8) for t in range(3)}
+
+
+@OPENAI_LIKE
+@pytest.mark.parametrize("kind", ["chat", "embedding"])
+def test_calls_with_different_timeouts_share_a_connection(
+    via: str, kind: str, transport: LiteLLMTransport, make: Any, provider: Provider
+) -> None:
+    calls = [
+        make(via=via, kind=kind, timeout_s=5 + i / 10, **({"input": ["x"]} if kind == "embedding" else {}))
+        for i in range(4)
+    ]
+    for call in calls:
+        transport.send(call)
+    assert len({received.client for received in provider.requests}) == 1
+    provider.reset()
+
+    async def run() -> None:
+        for call in calls:
+            await transport.asend(call)
+
+    asyncio.run(run())
+    assert len({received.client for received in provider.requests}) == 1
+
+
+def test_a_stream_that_stalls_after_its_finish_reason_is_whole(ask: Ask, make: Any, provider: Provider) -> None:
+    provider.script("small", [stall(30, after_chunks=5)])
+    chunks = ask(make(stream=True, timeout_s=0.3))
+    assert text_of(chunks) == "hello big world"
+    assert usage_of(chunks) is None
+
+
+def test_parameters_outside_litellms_table_reach_a_server_of_ones_own(ask: Ask, make: Any, provider: Provider) -> None:
+    ask(make(reasoning_effort="low", verbosity="low", user="u"))
+    body = provider.requests[0].body
+    assert (body["reasoning_effort"], body["verbosity"], body["user"]) == ("low", "low", "u")
+    assert set(body) == {"model", "messages", "reasoning_effort", "verbosity", "user"}
 
 
 def test_event_loops_come_and_go(transport: LiteLLMTransport, make: Any) -> None:
