@@ -6,13 +6,14 @@ them. Tags, duplicate keys and files built to explode are refused before anythin
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.errors import PolicyError
+from router.wording import close_names, shown
+from router.wording import suggestion as suggestion  # also offered from here
 
 if TYPE_CHECKING:
     import pydantic
@@ -43,10 +44,24 @@ class Document:
 
     def problem(self, where: Path_, message: str) -> str:
         """One line for a mistake at (or nearest above) a path."""
+        line, column = self.place_of(where)
+        return f"{self.path}:{line}:{column}: {message}"
+
+    def place_of(self, where: Path_) -> Place:
+        """The place of a path, or of what is nearest above it."""
         while where and where not in self.places:
             where = where[:-1]
-        line, column = self.places.get(where, (1, 1))
-        return f"{self.path}:{line}:{column}: {message}"
+        return self.places.get(where, (1, 1))
+
+    def without_value(self) -> list[Path_]:
+        """Keys and list items that stand in the file with nothing behind them."""
+        return [where for where in self.places if where and self._value_at(where) is None]
+
+    def _value_at(self, where: Path_) -> Any:
+        value = self.values
+        for step in where:
+            value = value[step]
+        return value
 
 
 def read_yaml(path: str | Path) -> Document:
@@ -88,8 +103,10 @@ class _Builder:
             mark = error.problem_mark or error.context_mark
             where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
             raise PolicyError(f"{self.path}{where}: not valid YAML: {error.problem or error.context}") from error
-        except yaml.YAMLError as error:
-            raise PolicyError(f"{self.path}: not valid YAML: {str(error).splitlines()[0]}") from error
+        except yaml.reader.ReaderError as error:
+            before = self.text[: error.position]
+            where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+            raise PolicyError(f"{self.path}:{where}: not valid YAML: {error.reason}") from error
         return Document(self.path, values, self.places, self.text)
 
     def _refuse(self, event: Any, message: str) -> PolicyError:
@@ -135,12 +152,12 @@ class _Builder:
         if self.alias_count > MAX_ALIASES:
             raise self._refuse(event, f"more than {MAX_ALIASES:,} aliases; write the values out")
         if event.anchor not in self.anchors:
-            raise self._refuse(event, f"alias *{event.anchor} refers to itself or to nothing above it")
+            raise self._refuse(event, f"alias {shown(event.anchor)} refers to itself or to nothing above it")
         return self.anchors[event.anchor]
 
     def _check_tag(self, event: Any) -> None:
         if event.tag and event.tag != "!":
-            raise self._refuse(event, f"YAML tag {event.tag!r} is not allowed; write the plain value")
+            raise self._refuse(event, f"YAML tag {shown(event.tag)} is not allowed; write the plain value")
 
     def _add(self, stack: list[_Open], event: Any, value: Any, size: int) -> Path_:
         """Put a value where it belongs; returns its path."""
@@ -157,9 +174,11 @@ class _Builder:
         if top.key is None:
             if not isinstance(value, str):
                 raise self._refuse(event, "a key must be plain text")
+            if value == "<<":
+                raise self._refuse(event, "merge keys (<<) are not supported; write the values out")
             if value in top.value:
                 first = self.places[(*top.path, value)][0]
-                raise self._refuse(event, f"key {value!r} stands here for the second time (first in line {first})")
+                raise self._refuse(event, f"key {shown(value)} stands here for the second time (first in line {first})")
             top.key = value
             self.places[(*top.path, value)] = place
             return (*top.path, value)
@@ -191,60 +210,72 @@ def validated(schema: type[Model], document: Document) -> Model:
     try:
         return schema.model_validate(document.values)
     except ValidationError as error:
-        problems: list[str] = []
-        for detail in error.errors(include_url=False):
-            # Union branches add their own names to the location; only what stands in the file is kept.
-            where: Path_ = ()
-            for step in detail["loc"]:
-                if (*where, step) in document.places:
-                    where = (*where, step)
-            line = document.problem(where, _wording(schema, detail))
-            if line not in problems:
-                problems.append(line)
-        raise PolicyError(*problems) from None
+        raise PolicyError(*_problems(schema, document, error.errors(include_url=False))) from None
 
 
-def _wording(schema: type[pydantic.BaseModel], detail: Any) -> str:
-    kind, name = detail["type"], str(detail["loc"][-1]) if detail["loc"] else ""
-    if kind == "extra_forbidden":
-        return f"unknown key {name!r}{suggestion(name, _known_keys(schema))}"
-    if kind == "missing":
-        return f"key {name!r} is missing; add it"
+def _problems(schema: type[pydantic.BaseModel], document: Document, details: list[Any]) -> list[str]:
+    """One line per mistake, in the order of the file."""
+    told: dict[str, Place] = {}
+    misspelt: set[Path_] = set()
+    # Unknown keys first: a key that is missing because it is misspelt is one mistake, not two.
+    for detail in sorted(details, key=lambda one: one["type"] != "extra_forbidden"):
+        # Union branches add their own names to the location; only what stands in the file is kept.
+        where: Path_ = ()
+        for step in detail["loc"]:
+            if (*where, step) in document.places:
+                where = (*where, step)
+        name = str(detail["loc"][-1]) if detail["loc"] else ""
+        if detail["type"] == "extra_forbidden":
+            # Behind an alias the key has no place of its own.
+            parent = where[:-1] if where[-1:] == (name,) else where
+            known = _keys_at(schema, parent)
+            misspelt |= {(*parent, meant) for meant in close_names(name, known)}
+            message = f"unknown key {shown(name)}{suggestion(name, known)}"
+        elif detail["type"] == "missing":
+            if (*where, name) in misspelt:
+                continue
+            message = f"key {name!r} is missing; add it"
+        else:
+            message = _wording(next((step for step in reversed(where) if isinstance(step, str)), ""), detail)
+        told.setdefault(document.problem(where, message), document.place_of(where))
+    return sorted(told, key=lambda line: told[line])
+
+
+_EXPECTED = {
+    ("model_type", "dict_type"): "must be keys and values, such as `{key: value}`",
+    ("list_type",): "must be a list, such as `[a, b]`",
+    ("string_type",): "must be text",
+    ("float_type", "float_parsing"): "must be a number",
+    ("decimal_type", "decimal_parsing"): "must be a number such as 0.15, without unit or sign of currency",
+    ("int_type", "int_parsing"): "must be a whole number such as 128000, without unit or separator",
+    ("too_short", "string_too_short"): "must not be empty",
+}
+
+
+def _wording(name: str, detail: Any) -> str:
     given = detail.get("input")
-    shown = "" if isinstance(given, (dict, list)) or given is None else f" {_shortened(given)}"
+    value = "" if isinstance(given, (dict, list)) or given is None else f" {shown(given)}"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{name}{shown}: {message[0].lower()}{message[1:]}" if name else message
+    expected = next((text for kinds, text in _EXPECTED.items() if detail["type"] in kinds), None)
+    message = expected or message.replace("Input should be", "must be")
+    return f"{name}{value}: {message[0].lower()}{message[1:]}" if name else message
 
 
-def _shortened(value: Any) -> str:
-    # A value that looks like a key could be one, pasted into the wrong place: never print it whole.
-    text = str(value)
-    if len(text) > 20 and any(ch.isdigit() for ch in text) and not any(ch.isspace() for ch in text):
-        return f"{text[:4]!r}…"
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+def _keys_at(schema: type[pydantic.BaseModel], where: Path_) -> list[str]:
+    """The keys that may stand at a place of the file."""
+    levels = [schema]
+    for step in where:
+        # Positions in lists and names chosen by the author lead to no field of their own.
+        found = [field for level in levels if (field := level.model_fields.get(str(step)))]
+        levels = [inner for field in found for inner in _schemas_in(field.annotation)] or levels
+    return sorted({key for level in levels for key in level.model_fields})
 
 
-def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
-    """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
-    close = difflib.get_close_matches(given, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(known)[:20])}" if known else ""
-
-
-def _known_keys(schema: type[pydantic.BaseModel], seen: set[type] | None = None) -> list[str]:
-    """All keys of a schema and of the schemas inside it (a misspelt key may sit at any level)."""
+def _schemas_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
     from typing import get_args
 
     from pydantic import BaseModel
 
-    seen = {schema} if seen is None else seen
-    keys = list(schema.model_fields)
-    queue: list[Any] = [field.annotation for field in schema.model_fields.values()]
-    while queue:
-        annotation = queue.pop()
-        queue.extend(get_args(annotation))
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
-            seen.add(annotation)
-            keys += _known_keys(annotation, seen)
-    return sorted(set(keys))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [schema for part in get_args(annotation) for schema in _schemas_in(part)]

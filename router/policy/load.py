@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from router.config import Document, read_yaml, suggestion, validated
+from router.config import Document, Path_, read_yaml, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.prices import Price, bundled_price
 from router.types import Deployment
+from router.wording import shown, suggestion
 
 DEFAULT_PATH = Path("policies/default.yaml")
 
@@ -95,7 +96,11 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Raises:
         PolicyError: with one line per mistake: file, line, column, value and remedy.
     """
-    document = _listed_models(read_yaml(Path(path)))
+    document = read_yaml(Path(path))
+    # An empty `when: {task: }` would match everything; an author who leaves a value out gets no default by accident.
+    if empty := document.without_value():
+        raise PolicyError(*(document.problem(where, _no_value(where)) for where in empty))
+    document = _listed_models(document)
     file = validated(PolicyFile, document)
     problems = _contradictions(file, document)
     if problems:
@@ -117,6 +122,12 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     )
 
 
+def _no_value(where: Path_) -> str:
+    name = where[-1]
+    key = f"key {shown(name)}" if isinstance(name, str) else f"item {name + 1} of the list"
+    return f"{key} has no value; give it one, or remove it"
+
+
 def _prices(model: ModelEntry) -> tuple[Price, ...]:
     if model.price:
         return tuple(entry.price() for entry in model.price)
@@ -130,8 +141,19 @@ def _listed_models(document: Document) -> Document:
     models = values.get("models") if isinstance(values, dict) else None
     if not isinstance(models, dict):
         return document
+    for name, body in models.items():
+        if isinstance(body, dict) and "id" in body:
+            raise PolicyError(
+                document.problem(("models", name, "id"), f"the key {shown(name)} is the id here; remove `id`")
+            )
+        if not isinstance(body, dict):
+            raise PolicyError(
+                document.problem(
+                    ("models", name), f"model {shown(name)}: must be keys and values, such as `{{call: ...}}`"
+                )
+            )
     order = {name: index for index, name in enumerate(models)}
-    listed = [{"id": name, **(body if isinstance(body, dict) else {})} for name, body in models.items()]
+    listed = [{"id": name, **body} for name, body in models.items()]
     places = {
         (path[0], order[str(path[1])], *path[2:]) if path[:1] == ("models",) and len(path) > 1 else path: place
         for path, place in document.places.items()
@@ -143,7 +165,7 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
     """Mistakes that only show when the parts are held against each other."""
     ids = [model.id for model in file.models]
     problems = [
-        document.problem(("models", i, "id"), f"model id {name!r} stands here for the second time; ids are unique")
+        document.problem(("models", i, "id"), f"model id {shown(name)} stands here for the second time; ids are unique")
         for i, name in enumerate(ids)
         if name in ids[:i]
     ]
@@ -151,7 +173,7 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
         here = ("rules", i)
         for key, names in (("candidates", rule.candidates), ("fallback", rule.fallback)):
             problems += [
-                document.problem((*here, key, j), f"{key}: no model has the id {name!r}{suggestion(name, ids)}")
+                document.problem((*here, key, j), f"{key}: no model has the id {shown(name)}{suggestion(name, ids)}")
                 for j, name in enumerate(names)
                 if name not in ids
             ]
@@ -170,7 +192,7 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
                     problems.append(
                         document.problem(
                             (*here, "when", "task"),
-                            f"task {name!r} has no bar: give the rule one or add it under `tasks`"
+                            f"task {shown(name)} has no bar: give the rule one or add it under `tasks`"
                             f"{suggestion(name, list(file.tasks))}",
                         )
                     )

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from router.spend.prices import Price
 from router.types import TAG_NAMES, Deployment
+from router.wording import is_secretive
 
 NOT_YET = "not supported yet; remove it"
 
@@ -39,15 +40,25 @@ def _finite(value: Decimal) -> Decimal:
 
 
 def _no_secret(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or re.match(r"(sk|pk|gsk|xai|hf|AIza)[-_]", value):
-        # The value itself is withheld: it may be the secret.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or is_secretive(value):
         raise ValueError("must be the NAME of an environment variable (such as OPENAI_API_KEY), not the key itself")
     return value
 
 
+def _known_version(value: object) -> object:
+    if value != "1":
+        raise ValueError("this clearbar reads version 1; write `version: 1`, or upgrade clearbar")
+    return value
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Names = Annotated[list[Name], BeforeValidator(one_or_more), Field(min_length=1)]
-Amount = Annotated[Decimal, Field(ge=0), AfterValidator(_finite)]
+Names = Annotated[
+    list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
+]
+Amount = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_finite)]
+"""USD. The bound keeps every product with a token count within the ledger's integers."""
+PerMillion = Annotated[Decimal, Field(ge=0, le=10_000), AfterValidator(_finite)]
+"""USD per million tokens."""
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 EnvironmentName = Annotated[str, AfterValidator(_no_secret)]
 
@@ -61,10 +72,10 @@ class Section(BaseModel):
 class PriceEntry(Section):
     """A price in USD per million tokens, from a date on."""
 
-    input: Amount
-    output: Amount
-    cached_input: Amount | None = None
-    batch: Amount | None = None
+    input: PerMillion
+    output: PerMillion
+    cached_input: PerMillion | None = None
+    batch: PerMillion | None = None
     effective: date | None = None
     """First day (UTC) on which it holds; without one, it has always held."""
 
@@ -98,18 +109,28 @@ class ModelEntry(Section):
     """litellm model string such as `openai/gpt-4o-mini`, or `local/NAME`, `fake/NAME`, `replay/NAME`."""
     api_base: Name | None = None
     api_key_env: EnvironmentName | None = None
-    price: Annotated[list[PriceEntry], BeforeValidator(one_or_more)] = []
+    price: Annotated[
+        list[PriceEntry], BeforeValidator(one_or_more, json_schema_input_type=PriceEntry | list[PriceEntry])
+    ] = []
     """Without one, litellm's bundled price map is asked; a model in neither has an unknown price."""
     context: Tokens | None = None
     """Context window in tokens, input and output together; unknown is not checked."""
     max_output_tokens: Tokens = 4096
-    capabilities: list[Name] | None = None
+    capabilities: Names | None = None
     """What it can do beyond text: `tools`, `vision`, `json`, `embedding`. Not given: not checked."""
     region: Name | None = None
     tags: dict[str, str] = {}
     version: Name | None = None
     """When given, only evidence for exactly this version counts."""
     deployments: list[DeploymentEntry] = []
+
+    @field_validator("price", mode="after")
+    @classmethod
+    def _one_price_a_day(cls, prices: list[PriceEntry]) -> list[PriceEntry]:
+        days = [entry.effective for entry in prices]
+        if len(set(days)) < len(days):
+            raise ValueError("two prices are effective from the same day; give each its own `effective`")
+        return prices
 
     def places(self) -> tuple[Deployment, ...]:
         """Where it is served, in order of preference."""
@@ -176,7 +197,7 @@ class Rule(Section):
     strategy: Literal["single", "cascade", "fixed"] = "single"
     max_cost_usd: Amount | None = None
     max_latency_ms: NotYet = None
-    fallback: Annotated[list[Name], BeforeValidator(one_or_more)] = []
+    fallback: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
     """Tried when no candidate stands or all have failed; needs no evidence."""
     cache: Literal["false", "exact"] = "false"
 
@@ -212,7 +233,7 @@ class Data(Section):
 class PolicyFile(Section):
     """A whole policy file."""
 
-    version: Literal["1"]
+    version: Annotated[Literal["1"], BeforeValidator(_known_version)]
     models: Annotated[list[ModelEntry], Field(min_length=1)]
     tasks: dict[Name, TaskEntry] = {}
     rules: Annotated[list[Rule], Field(min_length=1)]
