@@ -30,13 +30,14 @@ COLUMNS: Mapping[str, str] = {
 OPTIONAL_COLUMNS: Mapping[str, str] = {"subtask": "string", "reference": "string", "latency_s": "double"}
 
 
-def read_outcomes(*paths: str | Path, needs_quality: bool = True) -> pa.Table:
+def read_outcomes(*paths: str | Path, needs_quality: bool = True, hides_grades: bool | None = None) -> pa.Table:
     """Read one or more outcome tables as one; extra columns are kept where every file has them.
 
     Args:
         paths: Parquet, JSONL (`.jsonl`, `.ndjson`, `.json`) or CSV files.
-        needs_quality: False for replay, which must not look at it: the columns `quality` and `reference`
-            are then dropped.
+        needs_quality: False for tables that may come without the column `quality`.
+        hides_grades: whether to drop the columns `quality` and `reference`; default: when quality is not needed,
+            since replay must not look at them.
 
     Raises:
         OutcomesError: a file cannot be read, lacks a column, is empty, repeats a query and model, or holds
@@ -44,7 +45,9 @@ def read_outcomes(*paths: str | Path, needs_quality: bool = True) -> pa.Table:
     """
     import pyarrow as pa
 
-    tables = [_checked(_read(Path(path)), Path(path), needs_quality) for path in paths]
+    hidden = ("quality", "reference") if (not needs_quality if hides_grades is None else hides_grades) else ()
+    optional = () if needs_quality else ("quality",)
+    tables = [_checked(_read(Path(path)), Path(path), hidden, optional) for path in paths]
     shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
     table = pa.concat_tables([table.select(shared) for table in tables], promote_options="permissive")
     pairs = table.select(["query_id", "model"]).group_by(["query_id", "model"]).aggregate([([], "count_all")])
@@ -73,13 +76,12 @@ def _read(path: Path) -> pa.Table:
         raise OutcomesError(f"{path}: cannot be read as {path.suffix or 'Parquet'} ({str(error)[:200]})") from error
 
 
-def _checked(table: pa.Table, path: Path, needs_quality: bool) -> pa.Table:
+def _checked(table: pa.Table, path: Path, hidden: Sequence[str], optional: Sequence[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    hidden = () if needs_quality else ("quality", "reference")
     table = table.drop_columns([name for name in hidden if name in table.column_names])
-    needed = {name: kind for name, kind in COLUMNS.items() if name not in hidden}
+    needed = {name: kind for name, kind in COLUMNS.items() if name not in optional}
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise OutcomesError(f"{path}: needs the column {missing[0]!r}; it has {', '.join(table.column_names)}")

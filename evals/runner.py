@@ -1,0 +1,352 @@
+"""Asks every candidate every sample, through the router, and writes each answer down as it comes."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from evals.store import Manifest, Run
+from evals.suite import Suite
+from evals.types import Cell, EvalError, Failed, Result, Sample, Score
+from router.config import suggestion
+from router.errors import RouterError
+
+PER_CANDIDATE = 2
+AT_ONCE = 8
+"""Calls in flight: two for each candidate and eight together; one for each model on this machine."""
+ANY_AMOUNT = Decimal(1_000_000)
+"""A limit nothing meets, so that the router works out the worst case of a call."""
+
+
+class Asks(Protocol):
+    """The part of `router.Router` that evals use."""
+
+    @property
+    def policy(self) -> Any:
+        """`models`, `prices` and `deployments` by model id, and `version`."""
+        ...
+
+    def complete(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        """One answer; a `Completion`."""
+        ...
+
+    def explain(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        """What would be done, and the most it can cost; a `Decision`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One cell still to be asked."""
+
+    cell: Cell
+    sample: Sample
+    params: Mapping[str, Any]
+    worst_usd: Decimal | None
+    """Upper bound of one attempt; None when nobody knows the price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would ask, and what it can cost, before anything is spent."""
+
+    manifest: Manifest
+    samples: tuple[Sample, ...]
+    jobs: tuple[Job, ...]
+    """Cells without an answer, in order."""
+    done: int
+    """Cells that are finished already."""
+
+    def worst_usd(self, candidate: str | None = None) -> Decimal | None:
+        """The most the jobs (of one candidate) can cost, one attempt each; None if any price is unknown."""
+        worst = [job.worst_usd for job in self.jobs if candidate in (None, job.cell.candidate)]
+        return None if None in worst else sum((cost for cost in worst if cost is not None), Decimal(0))
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is."""
+
+    total: int
+    finished: int = 0
+    failed: int = 0
+    spent_usd: Decimal = Decimal(0)
+    is_stopped_by_cap: bool = False
+    last: Result | None = field(default=None)
+
+
+def plan_run(
+    suite: Suite, router: Asks, candidates: Sequence[str], run: Run, *, limit: int | None = None, repeats: int = 1
+) -> Plan:
+    """Work out which cells are missing and what they can cost.
+
+    A run that exists is continued: what it has is kept, failed calls are asked again, new candidates, samples
+    and repeats are added.
+
+    Raises:
+        EvalError: a candidate is not in the policy, or the run belongs to another suite.
+    """
+    for candidate in candidates:
+        if candidate not in router.policy.models:
+            known = list(router.policy.models)
+            raise EvalError(f"the policy lists no model {candidate!r}{suggestion(candidate, known)}")
+    samples = {sample.id: sample for sample in suite.samples(limit)}
+    finished: set[Cell] = set()
+    manifest = _manifest(suite, router, candidates, repeats)
+    if run.exists:
+        before = run.manifest()
+        if before.suite_sha256 != suite.sha256:
+            raise EvalError(
+                f"{run.directory} was started with another version of suite {before.suite!r} "
+                f"(sha256 {before.suite_sha256[:12]}, now {suite.sha256[:12]}); give a fresh --out"
+            )
+        samples = {sample.id: sample for sample in run.samples()} | samples
+        manifest = replace(
+            manifest,
+            run_id=before.run_id,
+            created=before.created,
+            candidates=tuple(dict.fromkeys([*before.candidates, *candidates])),
+            repeats=max(repeats, before.repeats),
+            prices={**before.prices, **manifest.prices},
+        )
+        finished = {cell for cell, result in run.results().items() if not isinstance(result.score, Failed)}
+    jobs = []
+    for sample in samples.values():
+        params = suite.params(sample.task)
+        for candidate in candidates:
+            worst = _worst_usd(router, sample, candidate, params)
+            for repeat in range(repeats):
+                cell = Cell(suite_sha256=suite.sha256, sample=sample.id, candidate=candidate, repeat=repeat)
+                if cell not in finished:
+                    jobs.append(Job(cell=cell, sample=sample, params=params, worst_usd=worst))
+    return Plan(manifest=manifest, samples=tuple(samples.values()), jobs=tuple(jobs), done=len(finished))
+
+
+def execute(
+    plan: Plan,
+    suite: Suite,
+    router: Asks,
+    run: Run,
+    *,
+    max_cost_usd: Decimal | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Progress:
+    """Ask all jobs of a plan; every answer is on disk before the next one is reported.
+
+    A call that fails is recorded as such and does not end the run. An interruption (Ctrl-C) does; calls in
+    flight are waited for and kept, until a second one.
+
+    Args:
+        plan: made for this run by `plan_run`.
+        suite: judges the answers.
+        router: sends the calls.
+        run: where answers are kept.
+        max_cost_usd: nothing is sent that could take the whole run, its earlier sessions included, above it.
+        on_progress: called after each cell, always from the calling thread.
+
+    Raises:
+        EvalError: there is a cap, but a candidate's price is unknown; or another process writes the run.
+    """
+    if max_cost_usd is not None:
+        unknown = sorted({job.cell.candidate for job in plan.jobs if job.worst_usd is None})
+        if unknown:
+            raise EvalError(
+                f"the price of {', '.join(unknown)} is unknown, so a cap of ${max_cost_usd} cannot be kept; "
+                "add `price: {input, output}` to the model in the policy, or run without --max-cost-usd"
+            )
+    with run.writing():
+        run.plan(plan.manifest, plan.samples)
+        spent = sum((Decimal(str(result.cost_usd)) for result in run.history() if result.cost_usd), Decimal(0))
+        progress = Progress(total=len(plan.jobs), spent_usd=spent)
+        purse = _Purse(spent, max_cost_usd)
+        answers: SimpleQueue[Result | None] = SimpleQueue()
+        lanes = _lanes(plan.jobs, router)
+        asking = [
+            threading.Thread(
+                target=_work, args=(lane, router, suite, plan.manifest.run_id, purse, answers), daemon=True
+            )
+            for lane, workers in lanes
+            for _ in range(workers)
+        ]
+        for thread in asking:
+            thread.start()
+        try:
+            _collect(len(asking), answers, run, purse, progress, on_progress)
+        finally:
+            purse.close()
+        progress.is_stopped_by_cap = purse.is_empty
+    return progress
+
+
+class _Purse:
+    """What may still be spent: money gone plus the worst case of all calls in flight stays below the cap."""
+
+    def __init__(self, spent: Decimal, cap: Decimal | None) -> None:
+        self.spent, self._held, self._cap = spent, Decimal(0), cap
+        self._lock = threading.Lock()
+        self.is_empty = self._is_closed = False
+
+    def hold(self, amount: Decimal | None) -> bool:
+        with self._lock:
+            if self._is_closed:
+                return False
+            if self._cap is not None and self.spent + self._held + (amount or 0) > self._cap:
+                self.is_empty = True
+                return False
+            self._held += amount or 0
+            return True
+
+    def settle(self, held: Decimal | None, cost: Decimal | None) -> None:
+        with self._lock:
+            self._held -= held or 0
+            # A lost call may still be billed: count its worst case.
+            self.spent += (held or 0) if cost is None else cost
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+def _lanes(jobs: Sequence[Job], router: Asks) -> list[tuple[deque[Job], int]]:
+    """One queue for each candidate and its number of workers; an overloaded provider slows only its own lane."""
+    lanes: dict[str, deque[Job]] = {}
+    for job in jobs:
+        lanes.setdefault(job.cell.candidate, deque()).append(job)
+    each = max(1, min(PER_CANDIDATE, AT_ONCE // max(1, len(lanes))))
+    return [(lane, 1 if _is_local(router, candidate) else each) for candidate, lane in lanes.items()]
+
+
+def _is_local(router: Asks, candidate: str) -> bool:
+    return any(deployment.call.startswith("local/") for deployment in router.policy.deployments[candidate])
+
+
+def _work(
+    lane: deque[Job], router: Asks, suite: Suite, run_id: str, purse: _Purse, answers: SimpleQueue[Result | None]
+) -> None:
+    try:
+        while lane:
+            try:
+                job = lane.popleft()
+            except IndexError:  # another worker of this lane took the last one
+                return
+            if not purse.hold(job.worst_usd):
+                return
+            result = _ask(job, router, suite, run_id)
+            cost = None if result.cost_usd is None else Decimal(str(result.cost_usd))
+            purse.settle(job.worst_usd, cost)
+            answers.put(result)
+    finally:
+        answers.put(None)
+
+
+def _ask(job: Job, router: Asks, suite: Suite, run_id: str) -> Result:
+    sample = job.sample
+    try:
+        done = router.complete(
+            sample.messages,
+            model=job.cell.candidate,
+            task=sample.task,
+            workflow="eval",
+            run_id=run_id,
+            **job.params,
+        )
+    except RouterError as error:
+        costs = [attempt.cost_usd for attempt in error.attempts]
+        known = [cost for cost in costs if cost is not None]
+        cost = sum(known, Decimal(0)) if len(known) == len(costs) else None
+        return Result(cell=job.cell, score=Failed(f"{type(error).__name__}: {error}"[:500]), cost_usd=_number(cost))
+    except Exception as error:  # noqa: BLE001  one broken cell must not cost the others
+        return Result(cell=job.cell, score=Failed(f"{type(error).__name__}: {error}"[:500]))
+    score: Score
+    try:
+        score = suite.scorer_of(sample)(done.text, sample.reference)
+    except Exception as error:  # noqa: BLE001  the answer is paid for; keep it and say what broke
+        score = Failed(f"scorer: {type(error).__name__}: {error}"[:500])
+    return Result(
+        cell=job.cell,
+        score=score,
+        response=done.text,
+        input_tokens=int(done.usage.prompt_tokens),
+        output_tokens=int(done.usage.completion_tokens),
+        cost_usd=_number(done.cost_usd),
+        latency_s=done.latency_s,
+        model_version=done.attempts[-1].model_version if done.attempts else None,
+    )
+
+
+def _collect(
+    workers: int,
+    answers: SimpleQueue[Result | None],
+    run: Run,
+    purse: _Purse,
+    progress: Progress,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    stop: KeyboardInterrupt | None = None
+    while workers:
+        try:
+            result = answers.get()
+        except KeyboardInterrupt as interrupt:
+            if stop is not None:
+                raise
+            # No new calls, but what is in flight has been paid for: take it in before giving up.
+            stop = interrupt
+            purse.close()
+            continue
+        if result is None:
+            workers -= 1
+            continue
+        run.append(result)
+        progress.finished += 1
+        progress.failed += isinstance(result.score, Failed)
+        progress.spent_usd, progress.last = purse.spent, result
+        on_progress(progress)
+    if stop is not None:
+        raise stop
+
+
+def _manifest(suite: Suite, router: Asks, candidates: Sequence[str], repeats: int) -> Manifest:
+    return Manifest(
+        run_id=f"run-{uuid.uuid4().hex[:12]}",
+        suite=suite.name,
+        suite_sha256=suite.sha256,
+        candidates=tuple(candidates),
+        repeats=repeats,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        scorers={task: suite.scorer_name(task) for task in suite.tasks},
+        bars={
+            task: {"min": entry.bar.min, "confidence": entry.bar.confidence}
+            for task, entry in suite.tasks.items()
+            if entry.bar is not None
+        },
+        prices={candidate: _price(router, candidate) for candidate in candidates},
+        policy_version=router.policy.version,
+    )
+
+
+def _price(router: Asks, candidate: str) -> dict[str, str] | None:
+    """The list price that holds today, USD per million tokens."""
+    today = datetime.now(UTC).date()
+    held = [price for price in router.policy.prices[candidate] if price.effective is None or price.effective <= today]
+    if not held:
+        return None
+    price = max(held, key=lambda price: (price.effective is not None, price.effective))
+    return {"input": format(price.input, "f"), "output": format(price.output, "f")}
+
+
+def _worst_usd(router: Asks, sample: Sample, candidate: str, params: Mapping[str, Any]) -> Decimal | None:
+    decision = router.explain(sample.messages, model=candidate, task=sample.task, max_cost_usd=ANY_AMOUNT, **params)
+    worst: Decimal | None = next(
+        (offer.worst_cost_usd for offer in decision.candidates if offer.model == candidate), None
+    )
+    return worst
+
+
+def _number(cost: Decimal | None) -> float | None:
+    return None if cost is None else float(cost)

@@ -1,0 +1,40 @@
+"""Scorers by name, as suites and `clearbar eval rescore` write them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from evals.scorers.math import math
+from evals.scorers.number import numeric
+from evals.scorers.structured import json
+from evals.scorers.text import choice, contains, exact
+from evals.types import EvalError, Scorer
+
+SCORERS: Mapping[str, Callable[..., Scorer]] = {
+    "choice": choice,
+    "contains": contains,
+    "exact": exact,
+    "json": json,
+    "math": math,
+    "numeric": numeric,
+}
+
+
+def scorer(name: str, **options: Any) -> Scorer:
+    """Make a scorer by its name.
+
+    Raises:
+        EvalError: the name is not known (all names are listed), or an option does not fit.
+    """
+    from router.config import suggestion
+
+    if name not in SCORERS:
+        raise EvalError(f"unknown scorer {name!r}{suggestion(name, ())}; scorers are {', '.join(sorted(SCORERS))}")
+    allowed = list(inspect.signature(SCORERS[name]).parameters)
+    for option in options:
+        if option not in allowed:
+            takes = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+            raise EvalError(f"scorer {name!r} has no option {option!r}; {takes}")
+    return SCORERS[name](**options)

@@ -1,0 +1,105 @@
+"""A run in numbers: what each candidate reached on each task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from statistics import fmean, median
+from typing import Literal
+
+from evals.outcomes import by_pair, value_of
+from evals.stats import Interval, clopper_pearson_upper, lower_bound, wilson
+from evals.store import Run
+from evals.types import Failed, Result, Unscored
+
+DEFAULT_CONFIDENCE = 0.95
+
+Verdict = Literal["held", "failed", "not enough evidence"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One candidate on one task."""
+
+    task: str
+    candidate: str
+    n: int
+    """Samples with a value; repeats of a sample count once."""
+    failed: int
+    """Cells whose call failed; they count as wrong."""
+    unscored: int
+    """Answers no scorer could judge; they are left out of `n`."""
+    interval: Interval
+    """Mean and two-sided Wilson interval at 0.95, for display."""
+    lower: float
+    """One-sided lower bound at `confidence`, to promise."""
+    confidence: float
+    bar: float | None
+    cost_usd: float | None
+    """Mean list cost of one answer; None when any is unknown."""
+    latency_p50_s: float | None
+    versions: tuple[str | None, ...]
+    """Every version that answered, in order of first appearance."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the bar is held; None without a bar."""
+        if self.bar is None:
+            return None
+        if self.lower >= self.bar:
+            return "held"
+        wrong = round(self.n * (1 - self.interval.value))
+        upper = clopper_pearson_upper(self.n - wrong, self.n, self.confidence)
+        return "failed" if upper < self.bar else "not enough evidence"
+
+
+def standings(run: Run) -> list[Standing]:
+    """All tasks and candidates that have at least one value, in the order of the suite and the run."""
+    manifest = run.manifest()
+    tasks = {sample.id: sample.task for sample in run.samples()}
+    groups: dict[tuple[str, str], list[list[Result]]] = {
+        (task, candidate): [] for task in manifest.scorers for candidate in manifest.candidates
+    }
+    for (sample, candidate), results in by_pair(run).items():
+        if sample in tasks and (tasks[sample], candidate) in groups:
+            groups[tasks[sample], candidate].append(results)
+    found = []
+    for (task, candidate), samples in groups.items():
+        bar = manifest.bars.get(task)
+        standing = _standing(task, candidate, samples, bar["min"] if bar else None,
+                             bar["confidence"] if bar else DEFAULT_CONFIDENCE)  # fmt: skip
+        if standing is not None:
+            found.append(standing)
+    return found
+
+
+def _standing(
+    task: str, candidate: str, samples: Sequence[Sequence[Result]], bar: float | None, confidence: float
+) -> Standing | None:
+    values = []
+    for results in samples:
+        known = [value for value in map(value_of, results) if value is not None]
+        if known:
+            # Repeats of one sample are one observation: they do not tell how the next sample will fare.
+            values.append(fmean(known))
+    if not values:
+        return None
+    every = [result for results in samples for result in results]
+    answered = [result for result in every if not isinstance(result.score, Failed)]
+    costs = [result.cost_usd for result in answered]
+    latencies = [result.latency_s for result in answered if result.latency_s is not None]
+    return Standing(
+        task=task,
+        candidate=candidate,
+        n=len(values),
+        failed=len(every) - len(answered),
+        unscored=sum(isinstance(result.score, Unscored) for result in every),
+        interval=wilson(sum(values), len(values)),
+        lower=lower_bound(values, confidence),
+        confidence=confidence,
+        bar=bar,
+        cost_usd=None if None in costs or not costs else float(sum(Decimal(str(cost)) for cost in costs) / len(costs)),
+        latency_p50_s=median(latencies) if latencies else None,
+        versions=tuple(dict.fromkeys(result.model_version for result in answered)),
+    )

@@ -1,0 +1,172 @@
+"""The vocabulary of evals: what is asked, of whom, and how good the answer was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from router.errors import ConfigurationError
+from router.types import Message, message_texts
+
+
+class EvalError(ConfigurationError):
+    """A suite, a run directory or an argument of an eval command is wrong; nothing was spent because of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question with its known answer."""
+
+    id: str
+    """First 16 hex digits of the sha256 of task, messages and reference: the same content is the same sample."""
+    task: str
+    subtask: str = ""
+    messages: tuple[Message, ...]
+    reference: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What a reader may want to know; never part of the id and never shown to a model."""
+
+    @property
+    def prompt(self) -> str:
+        """All text a model sees, joined like `router.types.Request.text`, so that training reads what serving reads."""
+        return "\n".join(text for message in self.messages for text in message_texts(message))
+
+
+def make_sample(
+    task: str,
+    messages: tuple[Message, ...],
+    reference: str,
+    *,
+    subtask: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> Sample:
+    """Make a sample under its content hash."""
+    content = json.dumps([task, [dict(message) for message in messages], reference], ensure_ascii=False, sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return Sample(
+        id=digest, task=task, subtask=subtask, messages=messages, reference=reference, metadata=dict(metadata or {})
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The unit of work, of resume and of cost: one sample asked of one candidate once."""
+
+    suite_sha256: str
+    sample: str
+    """Sample id."""
+    candidate: str
+    """Policy model id."""
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answer was judged."""
+
+    value: float
+    """In [0, 1]; never NaN."""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.value <= 1.0:  # also catches NaN, which compares false
+            raise ValueError(f"score {self.value!r} is outside [0, 1]; a scorer that cannot judge returns Unscored")
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """An answer is there, but this scorer cannot judge it (such as a sample without a reference)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer: the call failed, or the scorer itself broke."""
+
+    error: str
+
+
+Score: TypeAlias = Scored | Unscored | Failed
+
+
+class Scorer(Protocol):
+    """Judges one answer against its reference. Pure: the same arguments always give the same score."""
+
+    def __call__(self, response: str, reference: str) -> Score:
+        """Judge an answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished cell: what came back, what it is worth and what it cost."""
+
+    cell: Cell
+    score: Score
+    response: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    """Billed, all attempts of the call together; None when nobody knows the price."""
+    latency_s: float | None = None
+    model_version: str | None = None
+    """What the provider said it served; evidence holds for this version only."""
+
+    def to_row(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        score: dict[str, Any]
+        match self.score:
+            case Scored(value, reason):
+                score = {"scored": value, "reason": reason}
+            case Unscored(reason):
+                score = {"unscored": reason}
+            case Failed(error):
+                score = {"failed": error}
+        return {
+            "suite_sha256": self.cell.suite_sha256,
+            "sample": self.cell.sample,
+            "candidate": self.cell.candidate,
+            "repeat": self.cell.repeat,
+            "score": score,
+            "response": self.response,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+            "latency_s": self.latency_s,
+            "model_version": self.model_version,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Result:
+        """Read back what `to_row` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: the row is not one of ours.
+        """
+        given = row["score"]
+        score: Score
+        if "scored" in given:
+            score = Scored(float(given["scored"]), given["reason"])
+        elif "unscored" in given:
+            score = Unscored(given["unscored"])
+        else:
+            score = Failed(given["failed"])
+        return cls(
+            cell=Cell(
+                suite_sha256=row["suite_sha256"],
+                sample=row["sample"],
+                candidate=row["candidate"],
+                repeat=row["repeat"],
+            ),
+            score=score,
+            response=row["response"],
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+            cost_usd=row["cost_usd"],
+            latency_s=row["latency_s"],
+            model_version=row["model_version"],
+        )
