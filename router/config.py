@@ -6,14 +6,14 @@ them. Tags, duplicate keys and files built to explode are refused before anythin
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.errors import PolicyError
-from router.wording import close_names, shown
-from router.wording import suggestion as suggestion  # also offered from here
 
 if TYPE_CHECKING:
     import pydantic
@@ -229,7 +229,7 @@ def _problems(schema: type[pydantic.BaseModel], document: Document, details: lis
             # Behind an alias the key has no place of its own.
             parent = where[:-1] if where[-1:] == (name,) else where
             known = _keys_at(schema, parent)
-            misspelt |= {(*parent, meant) for meant in close_names(name, known)}
+            misspelt |= {(*parent, meant) for meant in _close(name, known)}
             message = f"unknown key {shown(name)}{suggestion(name, known)}"
         elif detail["type"] == "missing":
             if (*where, name) in misspelt:
@@ -259,6 +259,37 @@ def _wording(name: str, detail: Any) -> str:
     expected = next((text for kinds, text in _EXPECTED.items() if detail["type"] in kinds), None)
     message = expected or message.replace("Input should be", "must be")
     return f"{name}{value}: {message[0].lower()}{message[1:]}" if name else message
+
+
+_KEY_PREFIX = re.compile(r"(sk|pk|rk|gsk|xai|hf|ghp|pplx)[-_](?=.{8})|github_pat_|AIza|AKIA|ASIA|eyJ|Bearer ")
+
+
+def is_secretive(text: str) -> bool:
+    """Whether a text could be an API key: by its prefix, or by a long unbroken mix of letters and digits."""
+    return bool(_KEY_PREFIX.match(text)) or any(
+        len(part) >= 16 and sum(ch.isdigit() for ch in part) >= 2 and sum(ch.isalpha() for ch in part) >= 2
+        for part in re.split(r"[^A-Za-z0-9]", text)
+    )
+
+
+def shown(value: object) -> str:
+    """A value of a file for an error message: shortened, and withheld where it could be a key in the wrong place."""
+    text = str(value)
+    if is_secretive(text):
+        return f"{text[:4]!r}…"
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
+    """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
+    close = _close(given, known)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(set(known))[:20])}" if known else ""
+
+
+def _close(given: str, known: list[str] | tuple[str, ...]) -> list[str]:
+    return difflib.get_close_matches(given, known, n=1)
 
 
 def _keys_at(schema: type[pydantic.BaseModel], where: Path_) -> list[str]:

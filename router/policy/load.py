@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from router.config import Document, Path_, read_yaml, validated
+from router.config import Document, Path_, read_yaml, shown, suggestion, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.prices import Price, bundled_price
 from router.types import Deployment
-from router.wording import shown, suggestion
 
 DEFAULT_PATH = Path("policies/default.yaml")
 

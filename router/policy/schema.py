@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from router.config import is_secretive
 from router.spend.prices import Price
 from router.types import TAG_NAMES, Deployment
-from router.wording import is_secretive
 
 NOT_YET = "not supported yet; remove it"
 
