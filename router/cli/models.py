@@ -82,9 +82,13 @@ def list_models(as_json: bool) -> None:
         ]
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("name", "model", "size", "pulled", "path")
-    for model, is_pulled, path in found:
-        table.add_row(model.name, model.title, f"{model.size_bytes / 1e6:,.0f} MB", "yes" if is_pulled else "no", path)
+    table = Table(caption=f"in {weights.models_dir()}", caption_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("model")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("pulled")
+    for model, is_pulled, _ in found:
+        table.add_row(model.name, model.title, f"{model.size_bytes / 1e6:,.0f} MB", "yes" if is_pulled else "no")
     Console().print(table)
 
 

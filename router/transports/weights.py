@@ -165,7 +165,7 @@ def _catalogued(name: str) -> Weights:
     if name not in CATALOGUE:
         known = suggestion(name, tuple(CATALOGUE))
         raise WeightsError(
-            f"no local model is called {name!r}{known}, or the path of a .gguf file. See: clearbar models list"
+            f"no local model is called {name!r}{known}; or give the path of a .gguf file. See: clearbar models list"
         )
     return CATALOGUE[name]
 

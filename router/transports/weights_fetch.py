@@ -86,7 +86,7 @@ def _fetch_from_hub(model: Weights, part: Path, report: Progress) -> None:
                 done = 0
             with part.open("r+b" if done else "wb") as file:
                 file.seek(done)
-                for block in response.iter_raw(BLOCK_BYTES):
+                for block in response.iter_raw():
                     file.write(block)
                     done += len(block)
                     report(min(done, model.size_bytes), model.size_bytes)
