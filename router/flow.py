@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from router.errors import (
     AllCandidatesFailedError,
+    BadRequestError,
     BudgetExceededError,
     DeadlineExceededError,
     ProviderError,
@@ -28,6 +29,8 @@ BACKOFF_S = 0.25
 """Mean pause before the first repeat; doubles with each."""
 PATIENCE_S = 2.0
 """The longest pause a provider may ask for while another model stands by."""
+LAST_PATIENCE_S = 60.0
+"""The longest pause a provider may ask for when nobody else can answer; beyond it the caller should know at once."""
 LEAST_TIME_S = 0.02
 """With less time left than this, an attempt is not worth starting."""
 _JITTER = random.Random()  # noqa: S311  spreads repeats; no secrecy asked of it
@@ -52,8 +55,9 @@ def run(
     """Try each model of a plan until one answers.
 
     An attempt may use its model's equal share of the time that is left, so that a stalled provider leaves
-    room for the ones behind it. Repeats go round the model's deployments, with full jitter
-    (delay drawn from [0, 2 * BACKOFF_S * 2^n]) or after the pause the provider asks for.
+    room for the ones behind it. A deployment that has not been asked yet is asked at once; repeats then go round
+    the deployments, with full jitter (delay drawn from [0, 2 * BACKOFF_S * 2^n]) or after the pause the provider
+    asks for.
 
     Args:
         plan: for each model, in order, one call per deployment.
@@ -75,7 +79,7 @@ def run(
     denial: BudgetExceededError | None = None
     for position, calls in enumerate(plan):
         models_left = len(plan) - position
-        retries = RETRIES_ALONE if models_left == 1 else max(RETRIES_WITH_FALLBACK, len(calls) - 1)
+        retries = max(RETRIES_ALONE if models_left == 1 else RETRIES_WITH_FALLBACK, len(calls) - 1)
         share_end = None if deadline_s is None else now_s + (deadline_s - now_s) / models_left
         failure: ProviderError | None = None
         for turn in range(retries + 1):
@@ -91,9 +95,13 @@ def run(
                 break
             assert heard.outcome is not None  # noqa: S101  a call always has an outcome
             failure = heard.outcome
-            if not failure.retryable or turn == retries:
+            if turn == retries:
                 break
-            pause_s = _pause(failure, turn, rng, has_next=models_left > 1)
+            if turn + 1 < len(calls) and failure.try_next and not isinstance(failure, BadRequestError):
+                continue  # another place, with another key and its own limits
+            if not failure.retryable:
+                break
+            pause_s = _pause(failure, turn - len(calls) + 1, rng, has_next=models_left > 1)
             if pause_s is None or (share_end is not None and now_s + pause_s > share_end - LEAST_TIME_S):
                 break
             now_s = (yield Sleep(seconds=pause_s)).now_s
@@ -104,11 +112,12 @@ def run(
     raise _end(failures, denial, is_late=deadline_s is not None and deadline_s - now_s < LEAST_TIME_S)
 
 
-def _pause(failure: ProviderError, turn: int, rng: random.Random, *, has_next: bool) -> float | None:
+def _pause(failure: ProviderError, repeat: int, rng: random.Random, *, has_next: bool) -> float | None:
     """Seconds until the repeat, or None when moving on is better."""
     if failure.retry_after_s is None:
-        return rng.uniform(0.0, 2 * BACKOFF_S * 2**turn)
-    return None if has_next and failure.retry_after_s > PATIENCE_S else failure.retry_after_s
+        return rng.uniform(0.0, 2 * BACKOFF_S * 2**repeat)
+    patience_s = PATIENCE_S if has_next else LAST_PATIENCE_S
+    return max(0.0, failure.retry_after_s) if failure.retry_after_s <= patience_s else None
 
 
 def _end(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.policy.schema import Bar, ModelEntry
 
@@ -37,6 +37,12 @@ class Evidence(BaseModel):
     expires: datetime | None
     """None: never (the model is pinned by the hash of its weights and cannot change)."""
 
+    @model_validator(mode="after")
+    def _bound_lies_below(self) -> Evidence:
+        if self.lower > self.mean:
+            raise ValueError(f"lower {self.lower:g} is above mean {self.mean:g}")
+        return self
+
 
 EvidenceTable = Mapping[tuple[str, str], Evidence]
 """By task and model id."""
@@ -45,18 +51,25 @@ EvidenceTable = Mapping[tuple[str, str], Evidence]
 def read_evidence(directory: Path) -> tuple[dict[tuple[str, str], Evidence], list[str]]:
     """All evidence of a directory, and one line for each file that cannot be used."""
     found: dict[tuple[str, str], Evidence] = {}
+    sources: dict[tuple[str, str], Path] = {}
     problems: list[str] = []
     for path in sorted(directory.glob("*.json")) if directory.is_dir() else ():
         try:
             evidence = Evidence.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            problems.append(f"{path}: not readable as JSON ({error}); write it again with `clearbar eval propose`")
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            problems.append(f"{path}: {key}: {first['msg']}; write it again with `clearbar eval propose`")
+            where = ".".join(map(str, first["loc"])) or "the file"
+            problems.append(f"{path}: {where}: {first['msg']}; write it again with `clearbar eval propose`")
+        except (OSError, ValueError, RecursionError) as error:
+            problems.append(f"{path}: not readable as JSON ({error}); write it again with `clearbar eval propose`")
         else:
-            found[evidence.task, evidence.model] = evidence
+            pair = evidence.task, evidence.model
+            if pair in sources:
+                # They may differ, and no choice between them would be honest: neither counts.
+                problems.append(f"{path}: {sources[pair].name} has the same task and model; remove one of the two")
+                found.pop(pair, None)
+            else:
+                found[pair], sources[pair] = evidence, path
     return found, problems
 
 
@@ -66,9 +79,12 @@ def evidence_gap(
     """Why evidence does not carry a bar, with what is missing; None when it does."""
     if bar.min == 0:
         return None
-    least = least_samples(bar.min, bar.confidence)
     if evidence is None:
-        return f"no evidence for task {task or 'unknown'}: needs at least {least} samples for bar {bar.min:g}"
+        least = least_samples(bar.min, bar.confidence)
+        needs = (
+            f"needs at least {least} samples for bar {bar.min:g}" if least else "no sample can carry bar 1; lower it"
+        )
+        return f"no evidence for task {task or 'unknown'}: {needs}"
     if evidence.expires is not None and _utc(evidence.expires) <= now:
         return f"no evidence: run {evidence.run_id} expired on {evidence.expires:%Y-%m-%d}; evaluate again"
     if model.version is not None and evidence.model_version != model.version:
@@ -90,9 +106,13 @@ def evidence_gap(
 def least_samples(bar: float, confidence: float) -> int:
     """Fewest samples, all of them right, whose one-sided Clopper-Pearson bound reaches the bar.
 
-    With n of n right the bound is (1 - confidence)^(1/n), so n = ln(1 - confidence) / ln(bar).
+    With n of n right the bound is (1 - confidence)^(1/n), so n = ln(1 - confidence) / ln(bar), rounded up.
+    0 where none are needed (bar 0) or no number would do (bar 1).
     """
-    return math.ceil(math.log(1 - confidence) / math.log(bar)) if 0 < bar < 1 else 0
+    if not 0 < bar < 1:
+        return 0
+    # Less the dust of the logarithms: ln(0.1) / ln(0.1) may come out above 1.
+    return max(1, math.ceil(math.log(1 - confidence) / math.log(bar) - 1e-9))
 
 
 def samples_for_mean(mean: float, bar: float, confidence: float) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from router.policy.load import Policy
@@ -12,9 +13,10 @@ from router.types import Tags
 def match(policy: Policy, task: str | None, tags: Tags, input_tokens: Callable[[], int]) -> int | None:
     """Position of the first rule whose conditions all hold, or None.
 
-    `input_tokens` is asked only when a rule looks at the size, because counting is the dear part.
+    `input_tokens` is asked only when a rule looks at the size, and once, because counting is the dear part.
     """
-    return next((i for i, rule in enumerate(policy.rules) if _holds(rule, task, tags, input_tokens)), None)
+    size = functools.cache(input_tokens)
+    return next((i for i, rule in enumerate(policy.rules) if _holds(rule, task, tags, size)), None)
 
 
 def _holds(rule: Rule, task: str | None, tags: Tags, input_tokens: Callable[[], int]) -> bool:
