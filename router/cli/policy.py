@@ -92,6 +92,14 @@ def show(path: Path | None, is_shipped: bool) -> None:
     console.print(models)
 
 
+@policy.command()
+def schema() -> None:
+    """Print the JSON schema of policy files, for editors."""
+    from router.policy.editors import editor_schema
+
+    click.echo(json.dumps(editor_schema(), indent=2))
+
+
 @policy.command(name="path")
 def path_command() -> None:
     """Print the folder of the policies that come with the package."""

@@ -1,0 +1,18 @@
+"""The JSON schema of policy files, for editors: `policies/schema.json` is this, and a test holds them together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.policy.schema import PolicyFile
+
+
+def editor_schema() -> dict[str, Any]:
+    """The schema with YAML's own scalars: where the file's text is `1`, `0.9` or `no`, an editor sees a number or a boolean."""
+    schema = PolicyFile.model_json_schema(mode="validation")
+    definitions = schema["$defs"]
+    schema["properties"]["version"] = {"enum": [1, "1"], "title": "Version"}
+    bar = definitions["Bar"]
+    definitions["Bar"] = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, bar], "title": "Bar"}
+    definitions["Rule"]["properties"]["cache"] = {"enum": [False, "exact"], "default": False, "title": "Cache"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Clearbar policy", **schema}
