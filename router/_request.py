@@ -16,6 +16,11 @@ from router.types import TAG_NAMES, Message, Request, Tags
 FROM_THE_POLICY = ("api_key", "api_base", "base_url", "deployment_id", "custom_llm_provider")
 """Parameters that name a provider: they would lead a request around its route."""
 
+COUNTS = ("max_tokens", "max_completion_tokens", "n")
+"""Parameters that bound the output, and so the cost."""
+MOST_USD = 1_000_000_000
+"""No request costs more; a larger limit is a mistake, and one with a huge exponent an attack."""
+
 
 def chat_request(messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Request:
     """A chat request out of the arguments of `complete()`.
@@ -68,6 +73,11 @@ def _request(
         raise InvalidRequestError(f"bar must be a number from 0 to 1, got {_shown(bar)}")
     if timeout_s is not None and not (_is_number(timeout_s) and timeout_s > 0):
         raise InvalidRequestError(f"timeout_s must be a number of seconds above 0, got {_shown(timeout_s)}")
+    for name in COUNTS:
+        count = rest.get(name)
+        # Some servers read -1 as "no end", which would lead around every limit on the cost.
+        if count is not None and (type(count) is not int or count < 1):
+            raise InvalidRequestError(f"{name} must be a whole number of 1 or more, or left out; got {_shown(count)}")
     return Request(
         id=_new_id(),
         params={name: value for name, value in rest.items() if name not in TAG_NAMES},
@@ -103,8 +113,8 @@ def _dollars(value: Decimal | str | float) -> Decimal:
         amount = Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        raise InvalidRequestError(f"max_cost_usd must be an amount in USD, 0 or more, got {_shown(value)}")
+    if not amount.is_finite() or not 0 <= amount <= MOST_USD:
+        raise InvalidRequestError(f"max_cost_usd must be an amount in USD from 0 to {MOST_USD:,}, got {_shown(value)}")
     return amount
 
 

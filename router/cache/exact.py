@@ -58,6 +58,7 @@ def exact_key(
     fields = [
         KEY_VERSION, policy_version, artifact_version, request.tags.team, request.tags.customer,
         [request.tags.get(name) for name in tags], request.kind, request.model, request.task, request.bar,
+        None if request.max_cost_usd is None else str(request.max_cost_usd.normalize()),
         request.messages, {name: value for name, value in request.params.items() if name != "stream_options"},
     ]  # fmt: skip
     try:
@@ -76,7 +77,13 @@ class ExactCache:
     def get(self, key: str) -> Entry | None:
         """The stored answer, or None."""
         text = self._store.get(key)
-        return Entry(**json.loads(text)) if text is not None else None
+        try:
+            kept = json.loads(text) if text is not None else None
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(kept, dict) or set(kept) != {"model", "payload"} or not isinstance(kept["payload"], dict):
+            return None  # nothing there, or nothing that this version wrote
+        return Entry(**kept)
 
     def put(self, key: str, model: str, payload: Mapping[str, Any]) -> None:
         """Keep an answer, if it is one that may be served again."""

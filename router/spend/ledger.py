@@ -77,7 +77,7 @@ class Ledger:
     def append_attempt(self, request: Request, number: int, attempt: Attempt) -> None:
         """Write one settled provider call."""
         with self._db.transaction() as connection:
-            connection.execute(_ATTEMPT_ROW, _attempt_row(request, number, attempt))
+            connection.execute(_ATTEMPT_ROW, _storable(_attempt_row(request, number, attempt)))
 
     def append_request(
         self,
@@ -107,8 +107,8 @@ class Ledger:
         first = len(attempts) - unwritten
         with self._db.transaction() as connection:
             for number in range(first, len(attempts)):
-                connection.execute(_ATTEMPT_ROW, _attempt_row(request, number, attempts[number]))
-            connection.execute(_REQUEST_ROW, row)
+                connection.execute(_ATTEMPT_ROW, _storable(_attempt_row(request, number, attempts[number])))
+            connection.execute(_REQUEST_ROW, _storable(row))
 
     def append_feedback(self, decision_id: str, score: float) -> None:
         """Write what somebody thought of an answer: 0 (bad) to 1 (good)."""
@@ -142,12 +142,13 @@ class Ledger:
         columns = ", ".join(names)
         rows = self.rows(
             f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "  # noqa: S608  checked above
-            f"COALESCE(SUM(cost_pusd), 0) AS cost_pusd, SUM(cost_pusd IS NULL) AS unpriced "
-            f"FROM attempts GROUP BY {columns} ORDER BY cost_pusd DESC, {columns}"
+            # SQLite's sums are 64-bit: in pico-dollars they would end at 9 million USD.
+            f"COALESCE(SUM(cost_pusd / 1000000), 0) AS cost_uusd, COALESCE(SUM(cost_pusd % 1000000), 0) AS rest_pusd, "
+            f"SUM(cost_pusd IS NULL) AS unpriced FROM attempts GROUP BY {columns} ORDER BY {columns}"
         )
         for row in rows:
-            row["cost_usd"] = from_pico(row.pop("cost_pusd"))
-        return rows
+            row["cost_usd"] = from_pico(row.pop("cost_uusd") * 1_000_000 + row.pop("rest_pusd"))
+        return sorted(rows, key=lambda row: -row["cost_usd"])
 
     def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query, as dicts."""
@@ -175,6 +176,14 @@ def _attempt_row(request: Request, number: int, attempt: Attempt) -> tuple[Any, 
 def _tag_values(request: Request) -> tuple[Any, ...]:
     tags = request.tags
     return (*(getattr(tags, name) for name in TAG_NAMES), json.dumps(dict(tags.extra)) if tags.extra else "{}")
+
+
+def _storable(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row with lone surrogates replaced: they have no UTF-8 form, and a paid call must reach the ledger."""
+    return tuple(
+        value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
+        for value in row
+    )
 
 
 def _now_us() -> int:

@@ -12,6 +12,9 @@ from router.spend.prices import Price, price_on
 from router.tokens import count_tokens
 from router.types import Attempt, Call, Reply, Usage, message_texts
 
+MOST_TOKENS = 100_000_000
+"""More than any call can use; a provider that reports more is wrong."""
+
 
 class Meter:
     """The money of one request.
@@ -108,8 +111,9 @@ class Meter:
 
 def output_cap(params: Mapping[str, Any]) -> int | None:
     """The most output tokens a call asks for (all `n` choices together), or None when it sets no cap."""
-    cap = params.get("max_completion_tokens") or params.get("max_tokens")
-    return int(cap) * int(params.get("n") or 1) if cap else None
+    # Where both names are given, servers differ in the one they obey: the bound is the larger.
+    caps = [int(cap) for name in ("max_completion_tokens", "max_tokens") if (cap := params.get(name))]
+    return max(caps) * int(params.get("n") or 1) if caps else None
 
 
 def version_of(payload: Mapping[str, Any]) -> str | None:
@@ -124,8 +128,8 @@ def version_of(payload: Mapping[str, Any]) -> str | None:
 def usage_of(given: Any, call: Call, text: str) -> Usage:
     """The provider's usage where it is possible, else our own count.
 
-    Missing, negative or non-integer figures, cached tokens above the input, and no output tokens for a text
-    are impossible; a bill must not rest on them.
+    Missing, negative, absurd or non-integer figures, cached tokens above the input, and no output tokens for a
+    text are impossible; a bill must not rest on them.
     """
     figures = _figures(given, call) if isinstance(given, Mapping) else None
     if figures is not None:
@@ -155,7 +159,7 @@ def _figures(given: Mapping[str, Any], call: Call) -> tuple[int, int, int, int] 
         _detail(given, "prompt_tokens_details", "cached_tokens"),
         _detail(given, "completion_tokens_details", "reasoning_tokens"),
     )
-    if all(type(figure) is int and figure >= 0 for figure in figures):
+    if all(type(figure) is int and 0 <= figure <= MOST_TOKENS for figure in figures):
         return figures  # type: ignore[return-value]  # just checked
     return None
 

@@ -57,7 +57,10 @@ def price_on(prices: Iterable[Price], day: date) -> Price | None:
 def bundled_price(call: str) -> Price | None:
     """Price of a litellm model string by litellm's bundled map (no network, litellm is not imported)."""
     entries = _bundled_map()
-    entry = entries.get(call) or entries.get(call.partition("/")[2])
+    provider, _, name = call.partition("/")
+    entry = entries.get(call) or entries.get(name)
+    if entry and call not in entries and not str(entry.get("litellm_provider", "")).startswith(provider):
+        return None  # another provider's price for a model of the same name
     if not entry or "input_cost_per_token" not in entry or "output_cost_per_token" not in entry:
         return None
     return Price(

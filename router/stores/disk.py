@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,13 @@ WRITES_PER_CULL = 512
 
 
 class TextStore:
-    """Text by key, shared by threads and processes, bounded in size (the oldest entries go first)."""
+    """Text by key, shared by threads and processes, bounded in size (the oldest entries go first).
+
+    A store that is damaged, locked or full counts as empty and says so in the log: no request fails for it.
+    """
 
     def __init__(self, directory: Path, *, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> None:
+        self._directory, self._failures = directory, _failures()
         self._cache = _open(directory, size_limit_bytes)
         self._writes = itertools.count(1)
 
@@ -36,28 +41,47 @@ class TextStore:
             text: str | None = self._cache.get(key)
         except StoreError as error:
             log.warning("dropped an entry of the cache: %s", error)
-            self._cache.delete(key)
+            self.delete(key)
+            return None
+        except self._failures as error:
+            self._tell(error)
             return None
         return text
 
     def set(self, key: str, text: str, *, expire_s: float) -> None:
         """Keep a text for so many seconds."""
-        self._cache.set(key, text, expire=expire_s)
-        if next(self._writes) % WRITES_PER_CULL == 0:
-            self._cache.cull()
+        try:
+            self._cache.set(key, text, expire=expire_s)
+            if next(self._writes) % WRITES_PER_CULL == 0:
+                self._cache.cull()
+        except self._failures as error:
+            self._tell(error)
 
     def delete(self, key: str) -> bool:
         """Drop a key; True when it was there."""
-        return bool(self._cache.delete(key))
+        try:
+            return bool(self._cache.delete(key))
+        except self._failures as error:
+            self._tell(error)
+            return False
+
+    def _tell(self, error: Exception) -> None:
+        log.warning("the cache in %s does not work (%s); delete the folder to start afresh", self._directory, error)
 
     def close(self) -> None:
         """Close the store's files."""
         self._cache.close()
 
 
-def _open(directory: Path, size_limit_bytes: int) -> diskcache.Cache:
+def _failures() -> tuple[type[Exception], ...]:
     import sqlite3
 
+    import diskcache
+
+    return sqlite3.Error, OSError, StoreError, diskcache.Timeout
+
+
+def _text_disk() -> type[diskcache.Disk]:
     import diskcache
     from diskcache.core import MODE_RAW, MODE_TEXT
 
@@ -80,13 +104,37 @@ def _open(directory: Path, size_limit_bytes: int) -> diskcache.Cache:
             return super().store(value, read, key)
 
         def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-            if mode not in (MODE_RAW, MODE_TEXT) or read or not (filename or isinstance(value, str)):
+            in_row = mode == MODE_RAW and isinstance(value, str)
+            if read or not (in_row or (mode == MODE_TEXT and filename)):
                 raise StoreError("it is marked as something other than text; a stranger may have planted it")
+            if not in_row and not _is_own_file(filename):
+                raise StoreError("its file lies outside the store; a stranger may have planted it")
             return super().fetch(mode, filename, value, read)
+
+        def remove(self, file_path: str) -> None:
+            if _is_own_file(file_path):
+                super().remove(file_path)
+
+    return TextDisk
+
+
+def _open(directory: Path, size_limit_bytes: int) -> diskcache.Cache:
+    import sqlite3
+
+    import diskcache
 
     try:
         return diskcache.Cache(
-            str(directory), disk=TextDisk, size_limit=size_limit_bytes, cull_limit=0, eviction_policy="least-recently-stored"
+            str(directory),
+            disk=_text_disk(),
+            size_limit=size_limit_bytes,
+            cull_limit=0,
+            eviction_policy="least-recently-stored",
         )
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{directory}: the cache cannot be opened ({error}); delete the folder") from error
+
+
+def _is_own_file(name: str | None) -> bool:
+    # A planted row could name any file of the machine, to be read or deleted as an entry.
+    return name is not None and bool(re.fullmatch(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val", name))

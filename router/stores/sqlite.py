@@ -29,8 +29,12 @@ class Database:
         self.path = path
         self._migrations = migrations
         self._local = threading.local()
-        self._connections: list[tuple[int, sqlite3.Connection]] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connections: list[tuple[int, threading.Thread, sqlite3.Connection]] = []
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path.parent}: cannot be made ({error.strerror}); give another state folder") from error
         self._migrate()
 
     def connection(self) -> sqlite3.Connection:
@@ -58,10 +62,11 @@ class Database:
     def close(self) -> None:
         """Close this process's connections."""
         pid = os.getpid()
-        for owner, connection in self._connections:
-            if owner == pid:
-                connection.close()
-        self._connections.clear()
+        with self._lock:
+            for owner, _, connection in self._connections:
+                if owner == pid:
+                    connection.close()
+            self._connections = [entry for entry in self._connections if entry[0] != pid]
         self._local = threading.local()
 
     def _open(self) -> sqlite3.Connection:
@@ -74,8 +79,18 @@ class Database:
             connection.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be opened ({error}); move it away to start afresh") from error
-        self._connections.append((os.getpid(), connection))
+        self._keep(connection)
         return connection
+
+    def _keep(self, connection: sqlite3.Connection) -> None:
+        """Remember a connection for `close()`, and close those whose thread has ended."""
+        pid = os.getpid()
+        with self._lock:
+            ended = [entry for entry in self._connections if entry[0] == pid and not entry[1].is_alive()]
+            for entry in ended:
+                entry[2].close()
+                self._connections.remove(entry)
+            self._connections.append((pid, threading.current_thread(), connection))
 
     def _migrate(self) -> None:
         connection = self.connection()
