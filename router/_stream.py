@@ -176,6 +176,8 @@ def assemble(chunks: list[Mapping[str, Any]]) -> dict[str, Any]:
             for kind, tokens in (part.get("logprobs") or {}).items():
                 choice.setdefault("logprobs", {}).setdefault(kind, []).extend(tokens or ())
     for choice in choices.values():
+        for call in choice["message"].get("tool_calls") or ():
+            del call["index"]  # belongs to the stream, not to the answer
         choice["message"].setdefault("role", "assistant")
         choice["message"].setdefault("content", None if choice["message"].get("tool_calls") else "")
         choice.setdefault("finish_reason", None)
@@ -191,15 +193,27 @@ def _merge_message(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
         if name == "tool_calls":
             for part in value:
                 _merge_tool_call(message.setdefault("tool_calls", []), part)
-        elif isinstance(value, str) and name != "role":
-            message[name] = (message.get(name) or "") + value
         else:
-            message[name] = value
+            message[name] = value if name == "role" else _joined(message.get(name), value)
+
+
+def _joined(before: Any, added: Any) -> Any:
+    """Two parts of the same field: texts and lists follow each other, objects join field by field."""
+    if isinstance(before, str) and isinstance(added, str):
+        return before + added
+    if isinstance(before, list) and isinstance(added, list):
+        return [*before, *added]
+    if isinstance(before, Mapping) and isinstance(added, Mapping):
+        return {**before, **{k: v if k in ("id", "type") else _joined(before.get(k), v) for k, v in added.items()}}
+    return before if added is None else added
 
 
 def _merge_tool_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
-    index = part.get("index")
-    known = [call for call in calls if call.get("index") == index]
+    index, begins = part.get("index"), bool(part.get("id"))
+    if index is not None:
+        known = [call for call in calls if call.get("index") == index]
+    else:  # some providers leave the index out: a new id begins a new call
+        known = [call for call in calls if call.get("id") == part["id"]] if begins else calls[-1:]
     call: dict[str, Any] = known[0] if known else {"index": index, "function": {"name": "", "arguments": ""}}
     if not known:
         calls.append(call)

@@ -49,7 +49,11 @@ def read_outcomes(*paths: str | Path, needs_quality: bool = True, hides_grades: 
     optional = () if needs_quality else ("quality",)
     tables = [_checked(_read(Path(path)), Path(path), hidden, optional) for path in paths]
     shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
-    table = pa.concat_tables([table.select(shared) for table in tables], promote_options="permissive")
+    try:
+        table = pa.concat_tables([table.select(shared) for table in tables], promote_options="permissive")
+    except pa.ArrowException as error:
+        named = ", ".join(map(str, paths))
+        raise OutcomesError(f"{named}: the tables do not fit together ({str(error)[:200]})") from error
     pairs = table.select(["query_id", "model"]).group_by(["query_id", "model"]).aggregate([([], "count_all")])
     if pairs.num_rows < table.num_rows:
         twice = next(row for row in pairs.to_pylist() if row["count_all"] > 1)
@@ -66,14 +70,26 @@ def _read(path: Path) -> pa.Table:
 
     if not path.is_file():
         raise OutcomesError(f"{path}: no such file; give a Parquet, JSONL or CSV outcome table")
+    # Texts stay texts: left to guess, pyarrow would read "007" as 7, "NA" as nothing and "2026-01-31" as a moment.
+    texts = [(name, pa.string()) for name, kind in {**COLUMNS, **OPTIONAL_COLUMNS}.items() if kind == "string"]
     try:
         if path.suffix in (".jsonl", ".ndjson", ".json"):
-            return json.read_json(path, read_options=json.ReadOptions(block_size=64 << 20))
+            options = json.ParseOptions(explicit_schema=pa.schema(texts), unexpected_field_behavior="infer")
+            return _given_columns(json.read_json(path, json.ReadOptions(block_size=64 << 20), options))
         if path.suffix == ".csv":
-            return csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True))
+            return csv.read_csv(
+                path,
+                parse_options=csv.ParseOptions(newlines_in_values=True),
+                convert_options=csv.ConvertOptions(column_types=dict(texts)),
+            )
         return parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise OutcomesError(f"{path}: cannot be read as {path.suffix or 'Parquet'} ({str(error)[:200]})") from error
+
+
+def _given_columns(table: pa.Table) -> pa.Table:
+    """Without the columns that only the schema named."""
+    return table.select([name for name in table.column_names if table[name].null_count < table.num_rows])
 
 
 def _checked(table: pa.Table, path: Path, hidden: Sequence[str], optional: Sequence[str]) -> pa.Table:

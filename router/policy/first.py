@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +82,7 @@ def from_litellm(path: Path) -> list[Found]:
     """
     document = read_yaml(path)
     listed = document.values.get("model_list") if isinstance(document.values, dict) else None
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or not listed:
         raise PolicyError(document.problem((), "no `model_list` here; give a litellm proxy config"))
     return [_of_litellm(document.problem(("model_list", i), ""), row) for i, row in enumerate(listed)]
 
@@ -92,14 +94,18 @@ def _of_litellm(place: str, row: Any) -> Found:
     key = str(given.get("api_key") or "")
     # A key that stands in the file itself is not copied: the policy names variables only.
     name = key.removeprefix("os.environ/") if key.startswith("os.environ/") else None
+    where = "the litellm config"
     if key and name is None:
-        name = "".join(ch if ch.isalnum() else "_" for ch in str(row["model_name"]).upper()) + "_API_KEY"
+        name = f"MODEL_{re.sub('[^A-Z0-9]', '_', str(row['model_name']).upper())}_API_KEY"
+        where += f" (export its inline key as {name})"
     base = given.get("api_base")
-    base = os.environ.get(str(base).removeprefix("os.environ/")) if str(base).startswith("os.environ/") else base
-    return Found(
-        id=str(row["model_name"]), call=str(given["model"]), api_base=base, api_key_env=name,
-        where="the litellm config" + (f" (export its inline key as {name})" if key and not key.startswith("os.") else ""),
-    )  # fmt: skip
+    if isinstance(base, str) and base.startswith("os.environ/"):
+        variable = base.removeprefix("os.environ/")
+        base = os.environ.get(variable)
+        if not base:
+            # Without it the prompts would go to the provider's public address.
+            raise PolicyError(f"{place}api_base is {variable} of the environment, which is not set; export it first")
+    return Found(id=str(row["model_name"]), call=str(given["model"]), api_base=base, api_key_env=name, where=where)
 
 
 EMBEDDED = tuple(
@@ -165,4 +171,5 @@ def _place(model: Found) -> list[str]:
 def _quoted(text: str) -> str:
     """Plain where YAML reads it as the same text, else in double quotes."""
     plain = all(ch.isalnum() or ch in "-_./" for ch in text) and text[:1].isalpha()
-    return text if plain and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off") else f'"{text}"'
+    is_word = plain and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off")
+    return text if is_word else json.dumps(text)  # JSON's text is also YAML's
