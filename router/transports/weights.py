@@ -226,7 +226,11 @@ def file_lock(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            # Closing is not enough: a process forked meanwhile holds the same open file, and with it the lock.
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 # How they get there
