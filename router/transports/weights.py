@@ -193,8 +193,10 @@ def _seen(path: Path) -> dict[str, int]:
 
 
 def _note_on(path: Path) -> Path:
+    # Beside a pulled model, so that it travels with it (a container image); never beside files of the user's.
+    folder = path.parent if path.parent == models_dir() else cache_dir() / "digests"
     place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
-    return models_dir() / f".{path.name}-{place}.json"
+    return folder / f".{path.name}-{place}.json"
 
 
 def _remember(path: Path, seen: Mapping[str, int], digest: str) -> None:

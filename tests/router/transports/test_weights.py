@@ -96,6 +96,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setattr(weights, "CATALOGUE", {"tiny": model})
     monkeypatch.setenv("CLEARBAR_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     return tmp_path / "models" / "tiny.gguf"
 
