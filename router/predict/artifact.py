@@ -165,7 +165,9 @@ def check_replaceable(directory: Path) -> None:
     """
     if directory.is_dir():
         names = {entry.name for entry in directory.iterdir()}
-        if names and not (MANIFEST in names and names <= {MANIFEST, ARRAYS}):
-            raise ArtifactError(f"{directory}: holds other files ({sorted(names)[0]}); give an empty or new --out")
+        others = sorted(names - {ARRAYS, MANIFEST}) or sorted(names)
+        # Both names together are ours, also when damaged: training again is the remedy we give.
+        if names and names != {ARRAYS, MANIFEST}:
+            raise ArtifactError(f"{directory}: holds other files ({others[0]}); give an empty or new --out")
     elif directory.exists() or directory.is_symlink():
         raise ArtifactError(f"{directory}: is not a directory; give another --out")

@@ -206,16 +206,5 @@ def verdict(comparisons: tuple[Comparison, ...]) -> tuple[bool, str]:
     )
 
 
-def calibration_error(expected: Floats, quality: Floats) -> float:
-    """Expected calibration error: mean over models of |expected - observed| over ten equally full bins."""
-    errors = []
-    for model in range(quality.shape[1]):
-        seen = np.isfinite(quality[:, model])
-        order = np.argsort(expected[seen, model], kind="stable")
-        gap = (expected[seen, model] - quality[seen, model])[order]
-        errors.append(sum(abs(float(part.sum())) for part in np.array_split(gap, 10)) / max(len(gap), 1))
-    return float(np.mean(errors))
-
-
 def _quantile(values: Floats, share: float) -> float:
     return float(np.quantile(values, share))

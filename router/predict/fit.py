@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.predict.calibrate import logit
 from router.predict.features import BUCKETS, Embedder, buckets, surface, windowed
 from router.predict.labels import Floats, Indices, shrunk_means
-from router.predict.quality import CURVE_GRID, Blend, Heads, design, logit, sigmoid
+from router.predict.quality import Heads, design
 from router.predict.tasks import TaskModel, distance
 
 DIMENSIONS = 96
@@ -27,13 +28,31 @@ MIN_TEXTS = 3
 """Texts an n-gram must occur in."""
 PSEUDO_COUNT = 20.0
 """Queries that a label's parent mean weighs in the table of means."""
-ISOTONIC_LABELS = 1_000
-"""From this many labels of one model on, its calibration curve is isotonic; Platt's two numbers below."""
 
-SHARES = (0.0, 0.25, 0.5, 0.65, 0.8, 1.0)
-"""Shares of the logistic head that the blend tries."""
-TRUSTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-"""Values of `Blend.trust` that are tried before 0."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """How far the logistic heads may move away from the table of means."""
+
+    shared: float
+    """Variance of a coefficient of the difficulty that all models share; 0: every model on its own."""
+    own: float
+    """Variance of a coefficient of one model's deviation from it."""
+
+
+PRIORS = (
+    Prior(shared=0.0, own=0.003),
+    Prior(shared=0.0, own=0.01),
+    Prior(shared=0.0, own=0.03),
+    Prior(shared=0.03, own=0.001),
+    Prior(shared=0.03, own=0.003),
+    Prior(shared=0.03, own=0.01),
+)
+"""Priors that cross-fitting chooses from. What makes a query hard for everyone is learned from all models'
+answers and may be trusted early; what makes it hard for one model has only that model's answers."""
+DIFFICULTY_SCALE = 5.0
+"""Length of the difficulty's column: long enough that its slope is hardly penalised."""
+INNER_FOLDS = 5
 
 
 def fit_embedder(texts: Sequence[str], *, seed: int) -> Embedder:
@@ -89,7 +108,7 @@ def fit_heads(
     *,
     task_count: int,
     cell_of_task: Indices,
-    strength: float,
+    prior: Prior,
 ) -> Heads:
     """Fit the table of means and one logistic head per model.
 
@@ -100,7 +119,7 @@ def fit_heads(
         cell: shape (n,), cell of each row, -1 for none.
         task_count: number of tasks.
         cell_of_task: shape (cells,), the task of each cell.
-        strength: prior variance of a coefficient (scikit-learn's C).
+        prior: how far the heads may move.
     """
     overall = (np.nansum(quality, axis=0) + 0.5) / (np.isfinite(quality).sum(axis=0) + 1.0)
     task_means = shrunk_means(quality, task, overall, task_count, PSEUDO_COUNT)
@@ -108,12 +127,7 @@ def fit_heads(
     task_shares = np.bincount(task[task >= 0], minlength=task_count) / len(task)
     cell_shares = np.bincount(cell[cell >= 0], minlength=len(cell_of_task)) / len(cell)
     columns = design(embedded, task, cell, task_shares, cell_shares)
-    weights, intercepts = np.zeros((quality.shape[1], columns.shape[1])), logit(overall)
-    for model in range(quality.shape[1]):
-        seen = np.isfinite(quality[:, model])
-        found = fit_logistic(columns[seen], quality[seen, model], strength)
-        if found is not None:
-            weights[model], intercepts[model] = found
+    weights, intercepts = _fit_logistic_heads(columns, quality, overall, prior)
     return Heads(
         overall=overall,
         task_means=task_means,
@@ -123,6 +137,50 @@ def fit_heads(
         weights=weights,
         intercepts=intercepts,
     )
+
+
+def _fit_logistic_heads(columns: Floats, quality: Floats, overall: Floats, prior: Prior) -> tuple[Floats, Floats]:
+    """Weights (m, columns) and intercepts (m,)."""
+    weights, intercepts = np.zeros((quality.shape[1], columns.shape[1])), logit(overall)
+    difficulty = fit_difficulty(columns, quality, overall, prior.shared) if prior.shared else None
+    wide = columns if difficulty is None else np.column_stack([columns, difficulty[0]])
+    for model in range(quality.shape[1]):
+        seen = np.isfinite(quality[:, model])
+        found = fit_logistic(wide[seen], quality[seen, model], prior.own)
+        if found is None:
+            continue
+        own, intercepts[model] = found
+        weights[model] = own[: columns.shape[1]]
+        if difficulty is not None:
+            # The difficulty is linear in the columns, too: fold it in, and serving is one product.
+            weights[model] += own[-1] * difficulty[1]
+            intercepts[model] += own[-1] * difficulty[2]
+    return weights, intercepts
+
+
+def fit_difficulty(
+    columns: Floats, quality: Floats, overall: Floats, variance: float
+) -> tuple[Floats, Floats, float] | None:
+    """How easy each query is for the models together.
+
+    Returns:
+        The cross-fitted column of shape (n,) that heads are trained on (fitted on the row itself it would promise
+        too much), and the weights (columns,) and intercept that give it on new texts. None if nothing varies.
+    """
+    seen = np.isfinite(quality)
+    # A missing outcome counts as that model's mean, so that a query is not easy because a weak model was not asked.
+    mean = np.where(seen, quality, overall).mean(axis=1)
+    whole = fit_logistic(columns, mean, variance)
+    if whole is None:
+        return None
+    column = columns @ whole[0] + whole[1]
+    center, scale = float(column.mean()), max(float(column.std()), 1e-9) / DIFFICULTY_SCALE
+    turn = np.random.default_rng(len(columns)).permutation(len(columns)) % INNER_FOLDS
+    for fold in range(INNER_FOLDS):
+        part = fit_logistic(columns[turn != fold], mean[turn != fold], variance)
+        if part is not None:
+            column[turn == fold] = columns[turn == fold] @ part[0] + part[1]
+    return (column - center) / scale, whole[0] / scale, (whole[1] - center) / scale
 
 
 def fit_logistic(columns: Floats, quality: Floats, strength: float) -> tuple[Floats, float] | None:
@@ -146,41 +204,8 @@ def fit_logistic(columns: Floats, quality: Floats, strength: float) -> tuple[Flo
     return found.coef_[0], float(found.intercept_[0])
 
 
-def fit_curves(mixed: Floats, quality: Floats) -> Floats:
-    """Calibration curve of each model on held-out log-odds, shape (m, len(CURVE_GRID)).
-
-    Args:
-        mixed: shape (n, m), log-odds made without the row's own label.
-        quality: shape (n, m), NaN where a model was not asked.
-    """
-    curves = np.empty((quality.shape[1], len(CURVE_GRID)))
-    for model in range(quality.shape[1]):
-        seen = np.isfinite(quality[:, model])
-        own, labels = mixed[seen, model], quality[seen, model]
-        offset, slope = fit_platt(own, labels)
-        curves[model] = np.clip(offset + slope * CURVE_GRID, CURVE_GRID[0], CURVE_GRID[-1])
-        if len(labels) >= ISOTONIC_LABELS:
-            # Half Platt, half isotonic: steps alone would tie requests that the head can tell apart.
-            curves[model] = (curves[model] + _isotonic(curves[model], offset + slope * own, labels)) / 2.0
-    return curves
-
-
-def fit_platt(log_odds: Floats, quality: Floats) -> tuple[float, float]:
-    """Offset and slope of calibrated log-odds, with a prior of 0 and 1 (deviations 1 and 0.25) that rules small tables.
-
-    J. Platt, Probabilistic outputs for support vector machines, 1999; Newton's method.
-    """
-    coefficients, precision = np.array([0.0, 1.0]), np.diag([1.0, 16.0])
-    columns = np.column_stack([np.ones(len(log_odds)), log_odds])
-    for _ in range(25):
-        expected = sigmoid(columns @ coefficients)
-        gradient = columns.T @ (quality - expected) - precision @ (coefficients - [0.0, 1.0])
-        curvature = (columns * (expected * (1.0 - expected))[:, None]).T @ columns + precision
-        coefficients = coefficients + np.linalg.solve(curvature, gradient)
-    return float(coefficients[0]), max(float(coefficients[1]), 0.05)
-
-
-def _isotonic(points: Floats, log_odds: Floats, quality: Floats) -> Floats:
+def fit_isotonic(points: Floats, log_odds: Floats, quality: Floats) -> Floats:
+    """Isotonic log-odds at `points`, fitted on held-out log-odds and their outcomes."""
     from sklearn.isotonic import IsotonicRegression
 
     found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(log_odds, quality)
@@ -231,45 +256,3 @@ def _multinomial(embedded: NDArray[np.float32], task: Indices, task_count: int, 
     else:
         weights[present], intercepts[present] = found.coef_, found.intercept_
     return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, reach=reach)
-
-
-def fit_blend(table: Floats, logistic: Floats, quality: Floats) -> Blend:
-    """Fit the blend on predictions that were made without their own labels.
-
-    Args:
-        table: shape (n, m), means by label.
-        logistic: shape (n, m), log-odds of the logistic heads.
-        quality: shape (n, m), NaN where a model was not asked.
-    """
-    seen = np.isfinite(quality)
-    centers = logit((np.nansum(quality, axis=0) + 0.5) / (seen.sum(axis=0) + 1.0))
-    options = []
-    for share in SHARES:
-        mixed = share * logistic + (1.0 - share) * logit(table)
-        options.append((log_loss(sigmoid(mixed), quality), share))
-    share = min(options)[1]
-    blend = Blend(share=share, curves=np.tile(CURVE_GRID, (len(centers), 1)), centers=centers, trust=1.0)
-    mixed = blend.mixed(table, logistic)
-    blend = replace(blend, curves=fit_curves(mixed, quality))
-    return replace(blend, trust=_fit_trust(blend, mixed, quality))
-
-
-def _fit_trust(blend: Blend, mixed: Floats, quality: Floats) -> float:
-    """The largest trust at which taking the best prediction is no worse than one constant model."""
-    whole = np.isfinite(quality).all(axis=1)
-    if not whole.any():
-        return 1.0
-    known = quality[whole]
-    constant = known.mean(axis=0).max()
-    for trust in TRUSTS:
-        chosen = replace(blend, trust=trust).calibrated(mixed[whole]).argmax(axis=1)
-        if known[np.arange(len(known)), chosen].mean() >= constant:
-            return trust
-    return 0.0
-
-
-def log_loss(probability: Floats, quality: Floats) -> float:
-    """Mean log loss in nats over the outcomes there are."""
-    seen = np.isfinite(quality)
-    inside, labels = np.clip(probability[seen], 0.0025, 0.9975), quality[seen]
-    return float(-(labels * np.log(inside) + (1.0 - labels) * np.log(1.0 - inside)).mean())

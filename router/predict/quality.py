@@ -13,25 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.predict.calibrate import Blend, logit
 from router.predict.labels import Floats, Indices, centered
 
 LABEL_SCALE = 3.0
 """Length of a label's column: the prior deviation of a label's effect is three times that of a text column."""
-CURVE_GRID = np.linspace(-6.0, 6.0, 49)
-"""Log-odds at which calibration curves are stored; straight lines between."""
 NORMAL_90 = 1.645
 """Half-width of a two-sided 90 % normal interval, in standard deviations."""
-
-
-def logit(probability: Floats) -> Floats:
-    """Log-odds, kept within the calibration grid."""
-    inside = np.clip(probability, 0.0025, 0.9975)
-    return np.asarray(np.log(inside / (1.0 - inside)))
-
-
-def sigmoid(log_odds: Floats) -> Floats:
-    """Probability of log-odds."""
-    return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,41 +71,6 @@ def design(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blend:
-    """How table and logistic head become one calibrated probability."""
-
-    share: float
-    """Weight of the logistic head's log-odds; the table has the rest."""
-    curves: Floats
-    """Shape (m, len(CURVE_GRID)): calibrated log-odds at each point of the grid."""
-    centers: Floats
-    """Shape (m,): log-odds of each model's mean quality."""
-    trust: float
-    """0 to 1: how much of a model's own deviation from the models' common one is believed. 0 leaves the
-    order of the models as their means have it, so that the best model wins everywhere."""
-
-    def mixed(self, table: Floats, logistic: Floats) -> Floats:
-        """Log-odds before calibration, shape (n, m)."""
-        return self.share * logistic + (1.0 - self.share) * logit(table)
-
-    def calibrated(self, mixed: Floats) -> Floats:
-        """Calibrated log-odds, shape (n, m)."""
-        deviation = read_curves(self.curves, mixed) - self.centers
-        common = deviation.mean(axis=1, keepdims=True)
-        return np.asarray(self.centers + common + self.trust * (deviation - common))
-
-
-def read_curves(curves: Floats, log_odds: Floats) -> Floats:
-    """Each column of `log_odds` (n, m) through its model's curve (m, len(CURVE_GRID)), flat beyond the grid's ends."""
-    step = CURVE_GRID[1] - CURVE_GRID[0]
-    place = np.clip((log_odds - CURVE_GRID[0]) / step, 0.0, len(CURVE_GRID) - 1.000001)
-    left = place.astype(np.int64)
-    part = place - left
-    model = np.arange(len(curves))
-    return np.asarray(curves[model, left] * (1.0 - part) + curves[model, left + 1] * part)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class QualityModel:
     """Heads, blend and how sure they are."""
 
@@ -143,13 +96,13 @@ class QualityModel:
         variance += self.blend.share * (1.0 - self.blend.share) * (logistic - logit(table)) ** 2
         variance += np.where(task < 0, LABEL_SCALE**2 * self.prior_variance, 0.0)[:, None]
         reach = NORMAL_90 * np.sqrt(variance)
-        return sigmoid(center), sigmoid(center - reach), sigmoid(center + reach)
+        return self.blend.quality(center), self.blend.quality(center - reach), self.blend.quality(center + reach)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays an artifact keeps, by name."""
         kept = {f"quality_{field.name}": getattr(self.heads, field.name) for field in fields(Heads)}
-        kept |= {f"blend_{field.name}": np.asarray(getattr(self.blend, field.name)) for field in fields(Blend)}
         kept |= {
+            **self.blend.arrays(),
             "quality_axes": self.axes.astype(np.float32),
             "quality_spread": self.spread.astype(np.float32),
             "quality_prior_variance": np.asarray(self.prior_variance),
@@ -161,12 +114,7 @@ class QualityModel:
         """The model that `arrays` was taken from."""
         return cls(
             heads=Heads(**{field.name: arrays[f"quality_{field.name}"] for field in fields(Heads)}),
-            blend=Blend(
-                share=float(arrays["blend_share"]),
-                curves=arrays["blend_curves"],
-                centers=arrays["blend_centers"],
-                trust=float(arrays["blend_trust"]),
-            ),
+            blend=Blend.from_arrays(arrays),
             axes=arrays["quality_axes"].astype(np.float64),
             spread=arrays["quality_spread"].astype(np.float64),
             prior_variance=float(arrays["quality_prior_variance"]),

@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 
 from router.predict import fit
 from router.predict.artifact import Artifact
+from router.predict.calibrate import best_share, calibration_error, fit_blend
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
-from router.predict.evaluate import HeldOut, TrainReport, calibration_error, judge, verdict
+from router.predict.evaluate import HeldOut, TrainReport, judge, verdict
 from router.predict.labels import Floats, Indices, Labels
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
-from router.predict.quality import Heads, QualityModel, logit, sigmoid
+from router.predict.quality import Heads, QualityModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDS = 5
-STRENGTHS = (0.003, 0.01, 0.03)
-"""Prior variances of a coefficient that cross-fitting chooses from."""
 
 
 def train(table: pa.Table, *, seed: int = 0) -> tuple[Artifact, TrainReport]:
@@ -66,18 +65,20 @@ class _Training:
     def result(self) -> tuple[Artifact, TrainReport]:
         embedder = fit.fit_embedder(self.matrix.texts, seed=self.seed)
         embedded = embedder.embed_many(self.matrix.texts)
-        strength, crossed, expected_cost = self.cross_fit(embedded)
+        prior, crossed, expected_cost = self.cross_fit(embedded)
         quality = self.matrix.quality
 
-        blend = fit.fit_blend(crossed.table, crossed.logistic, quality)
-        heads = self.heads(embedded, np.arange(len(embedded)), strength)
+        blend = fit_blend(crossed.table, crossed.logistic, quality, fit.fit_isotonic)
+        heads = self.heads(embedded, np.arange(len(embedded)), prior)
         columns = heads.design(embedded, self.task, self.cell)
         cost = self.cost(columns, np.arange(len(embedded)))
-        axes, spread = posterior(columns, heads, strength)
-        model = QualityModel(heads=heads, blend=blend, axes=axes, spread=spread, prior_variance=strength)
+        axes, spread = posterior(columns, heads, prior)
+        model = QualityModel(
+            heads=heads, blend=blend, axes=axes, spread=spread, prior_variance=prior.shared + prior.own
+        )
         task_model, task_accuracy = fit.fit_tasks(embedded, self.task, len(self.labels.tasks), self.folds)
 
-        final = sigmoid(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
+        final = blend.quality(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
         report = self.report(crossed, expected_cost, final, task_accuracy)
         lambdas, costs = trace(final, expected_cost)
         arrays = {**embedder.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
@@ -88,13 +89,13 @@ class _Training:
             "cells": [list(cell) for cell in self.labels.cells],
             "table_sha256": self.matrix.sha256,
             "seed": self.seed,
-            "strength": strength,
+            "prior": asdict(prior),
             "promoted": report.promoted,
             "report": asdict(report),
         }
         return Artifact(manifest=manifest, arrays=arrays), report
 
-    def heads(self, embedded: NDArray[np.float32], rows: Indices, strength: float) -> Heads:
+    def heads(self, embedded: NDArray[np.float32], rows: Indices, prior: fit.Prior) -> Heads:
         return fit.fit_heads(
             embedded[rows],
             self.matrix.quality[rows],
@@ -102,7 +103,7 @@ class _Training:
             self.cell[rows],
             task_count=len(self.labels.tasks),
             cell_of_task=self.cell_of_task,
-            strength=strength,
+            prior=prior,
         )
 
     def cost(self, columns: Floats, rows: Indices) -> CostModel:
@@ -116,28 +117,27 @@ class _Training:
             cost_usd=self.matrix.cost_usd[rows],
         )
 
-    def cross_fit(self, embedded: NDArray[np.float32]) -> tuple[float, _CrossFitted, Floats]:
-        """The prior variance with the smallest held-out log loss, its expectations, and expected costs."""
+    def cross_fit(self, embedded: NDArray[np.float32]) -> tuple[fit.Prior, _CrossFitted, Floats]:
+        """The prior with the smallest held-out routing loss, its expectations, and expected costs."""
         shape = self.matrix.quality.shape
         cost = np.empty(shape)
-        tried: list[tuple[float, float, _CrossFitted]] = []
-        for strength in STRENGTHS:
+        tried: list[tuple[float, int, _CrossFitted]] = []
+        for number, prior in enumerate(fit.PRIORS):
             table, logistic = np.empty(shape), np.empty(shape)
             for fold in np.unique(self.folds):
                 out, rest = np.flatnonzero(self.folds == fold), np.flatnonzero(self.folds != fold)
-                heads = self.heads(embedded, rest, strength)
+                heads = self.heads(embedded, rest, prior)
                 columns = heads.design(embedded, self.task, self.cell)
                 table[out] = heads.table(self.task[out], self.cell[out])
                 logistic[out] = heads.logistic(columns[out])
-                if strength == STRENGTHS[0]:
+                if number == 0:
                     costs = self.cost(columns, rest)
                     read, written, _ = costs.tokens(columns[out], self.lengths[out])
                     cost[out] = costs.cost_usd(read, written, self.task[out])
-            even = sigmoid(0.5 * logistic + 0.5 * logit(table))
-            loss = fit.log_loss(even, self.matrix.quality)
-            tried.append((loss, strength, _CrossFitted(table=table, logistic=logistic)))
-        _, strength, crossed = min(tried, key=lambda item: item[:2])
-        return strength, crossed, cost
+            loss = best_share(table, logistic, self.matrix.quality)[0]
+            tried.append((loss, number, _CrossFitted(table=table, logistic=logistic)))
+        _, number, crossed = min(tried, key=lambda item: item[:2])
+        return fit.PRIORS[number], crossed, cost
 
     def report(
         self, crossed: _CrossFitted, expected_cost: Floats, final: Floats, task_accuracy: float | None
@@ -147,8 +147,8 @@ class _Training:
         learned = np.empty(quality.shape)
         for fold in np.unique(self.folds):
             out, rest = self.folds == fold, self.folds != fold
-            part = fit.fit_blend(crossed.table[rest], crossed.logistic[rest], quality[rest])
-            learned[out] = sigmoid(part.calibrated(part.mixed(crossed.table[out], crossed.logistic[out])))
+            part = fit_blend(crossed.table[rest], crossed.logistic[rest], quality[rest], fit.fit_isotonic)
+            learned[out] = part.quality(part.calibrated(part.mixed(crossed.table[out], crossed.logistic[out])))
         seen, whole = np.isfinite(quality), self.matrix.complete
         held_out = HeldOut(
             quality=quality[whole],
@@ -188,11 +188,16 @@ class _Training:
         )
 
 
-def posterior(columns: Floats, heads: Heads, strength: float) -> tuple[Floats, Floats]:
+def posterior(columns: Floats, heads: Heads, prior: fit.Prior) -> tuple[Floats, Floats]:
     """Axes and variances of the heads' Laplace posterior: shapes (columns, columns) and (m, columns).
 
-    All models share the axes (eigenvectors of the Gram matrix); each has the mean curvature of its own outcomes.
+    All models share the axes (eigenvectors of the Gram matrix); each has the mean curvature of its own outcomes,
+    and the shared difficulty that of all of them.
     """
     values, axes = np.linalg.eigh(columns.T @ columns)
+    values = np.maximum(values, 0.0)
     curvature = heads.overall * (1.0 - heads.overall)
-    return axes, 1.0 / (np.outer(curvature, np.maximum(values, 0.0)) + 1.0 / strength)
+    spread = 1.0 / (np.outer(curvature, values) + 1.0 / prior.own)
+    if prior.shared:
+        spread = spread + 1.0 / (curvature.sum() * values + 1.0 / prior.shared)
+    return axes, spread
