@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -172,4 +171,5 @@ def _quoted(text: str) -> str:
     """Plain where YAML reads it as the same text, else in double quotes."""
     plain = all(ch.isalnum() or ch in "-_./" for ch in text) and text[:1].isalpha()
     is_word = plain and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off")
-    return text if is_word else json.dumps(text)  # JSON's text is also YAML's
+    escaped = (f"\\U{ord(ch):08x}" if not " " <= ch <= "~" else f"\\{ch}" if ch in '"\\' else ch for ch in text)
+    return text if is_word else f'"{"".join(escaped)}"'
