@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -178,7 +180,8 @@ def execute(
         for thread in asking:
             thread.start()
         try:
-            _collect(len(asking), answers, run, purse, progress, on_progress)
+            with _gentle_interrupt(purse):
+                _collect(len(asking), answers, run, purse, progress, on_progress)
         finally:
             purse.close()
         progress.is_stopped_by_cap = purse.is_empty
@@ -191,7 +194,7 @@ class _Purse:
     def __init__(self, spent: Decimal, cap: Decimal | None) -> None:
         self.spent, self._held, self._cap = spent, Decimal(0), cap
         self._lock = threading.Lock()
-        self.is_empty = self._is_closed = False
+        self.is_empty = self.is_interrupted = self._is_closed = False
 
     def hold(self, amount: Decimal | None) -> bool:
         with self._lock:
@@ -288,17 +291,8 @@ def _collect(
     progress: Progress,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    stop: KeyboardInterrupt | None = None
     while workers:
-        try:
-            result = answers.get()
-        except KeyboardInterrupt as interrupt:
-            if stop is not None:
-                raise
-            # No new calls, but what is in flight has been paid for: take it in before giving up.
-            stop = interrupt
-            purse.close()
-            continue
+        result = answers.get()
         if result is None:
             workers -= 1
             continue
@@ -307,8 +301,28 @@ def _collect(
         progress.failed += isinstance(result.score, Failed)
         progress.spent_usd, progress.last = purse.spent, result
         on_progress(progress)
-    if stop is not None:
-        raise stop
+
+
+@contextmanager
+def _gentle_interrupt(purse: _Purse) -> Iterator[None]:
+    """Ctrl-C lets the calls in flight come home, which have been paid for; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+
+    def note(*_: object) -> None:
+        if purse.is_interrupted:
+            raise KeyboardInterrupt
+        purse.is_interrupted = True
+        purse.close()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if purse.is_interrupted:
+        raise KeyboardInterrupt
 
 
 def _manifest(suite: Suite, router: Asks, candidates: Sequence[str], repeats: int) -> Manifest:

@@ -13,12 +13,12 @@ def expression(random: Random) -> Draft:
     code, answer = random.choice(
         (
             (f"print({a} + {b})", a + b),
-            (f"print({a} * {b})", a * b),
-            (f"print({a} // {b})", a // b),
+            (f"print({a % 10 + 2} * {b})", (a % 10 + 2) * b),
             (f"print({a} % {b})", a % b),
             (f'print("{word}".upper())', word.upper()),
             (f'print(len("{word}"))', len(word)),
             (f'print("{word}"[0])', word[0]),
+            (f"print({a} - {b})", a - b),
             (f'print("{word}" * 2)', word * 2),
             (f"print({a} > {b * 4})", a > b * 4),
             (f'print("{word}".capitalize())', word.capitalize()),
@@ -36,34 +36,32 @@ def collection(random: Random) -> Draft:
         (
             (f"x = {numbers}\nprint(x[{numbers[0] % 4}])", numbers[numbers[0] % 4]),
             (f"x = {numbers}\nprint(len(x))", 4),
-            (f"x = {numbers}\nprint(sum(x))", sum(numbers)),
             (f"x = {numbers}\nprint(max(x))", max(numbers)),
             (f"x = {words}\nprint(x[-1])", words[-1]),
-            (f'x = {words}\nprint("-".join(x))', "-".join(words)),
+            (f"x = {words}\nprint(x[1].upper())", words[1].upper()),
             (f"x = {{'{person}': {numbers[0]}, '{other}': {numbers[1]}}}\nprint(x['{other}'])", numbers[1]),
-            (f"x = {numbers}\nx.append({numbers[0]})\nprint(len(x))", 5),
+            (f"x = {numbers[:2]}\nx.append({numbers[2]})\nprint(x)", numbers[:3]),
             (f"x = {words}\nprint(sorted(x)[0])", sorted(words)[0]),
+            (f"x = {numbers[:2]}\nprint(sum(x))", sum(numbers[:2])),
         )
     )
     return _draft(code, answer)
 
 
 def control(random: Random) -> Draft:
-    """Variables, conditions and short loops."""
-    a, b, n = random.randint(2, 12), random.randint(2, 6), random.randint(3, 5)
+    """Variables, conditions, functions and a short loop."""
+    a, b, n = random.randint(2, 12), random.randint(2, 5), random.randint(3, 5)
     left, right = random.sample(NOUNS, 2)
     code, answer = random.choice(
         (
             (f"x = {a}\ny = x + {b}\nprint(y)", a + b),
-            (f"x = {a}\nx = x * {b}\nx = x - {n}\nprint(x)", a * b - n),
-            (
-                f"x = {a}\nif x > {b + 3}:\n    print('{left}')\nelse:\n    print('{right}')",
-                left if a > b + 3 else right,
-            ),
-            (f"t = {a}\nfor i in range({n}):\n    t += {b}\nprint(t)", a + n * b),
-            (f"t = 0\nfor i in range({n + 1}):\n    t += i\nprint(t + {a})", sum(range(n + 1)) + a),
-            (f"def f(x):\n    return x * {b} + {n}\nprint(f({a}))", a * b + n),
-            (f"x = '{left}'\nprint(x[:{n - 1}])", left[: n - 1]),
+            (f"x = {a}\nx = x * {b}\nprint(x)", a * b),
+            (f"x = {a}\nprint('{left}' if x > {b + 3} else '{right}')", left if a > b + 3 else right),
+            (f"for x in ['{left}', '{right}']:\n    y = x\nprint(y)", right),
+            (f"t = 0\nfor i in range({n}):\n    t += {b}\nprint(t)", n * b),
+            (f"def f(x):\n    return x + {n}\nprint(f({a}))", a + n),
+            (f"def f(x):\n    return x * {b}\nprint(f({a}) + 1)", a * b + 1),
+            (f"x = '{left}'\nprint(x + '{right}')", left + right),
         )
     )
     return _draft(code, answer)

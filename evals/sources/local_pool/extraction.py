@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
-from evals.sources.local_pool.words import CITIES, DOMAINS, MONTHS, PEOPLE, PRODUCTS, SURNAMES, WEEKDAYS, Draft
+from evals.sources.local_pool.words import CITIES, DOMAINS, PEOPLE, PRODUCTS, SURNAMES, WEEKDAYS, Draft
 
 
 def order_number(random: Random) -> Draft:
@@ -15,53 +15,52 @@ def order_number(random: Random) -> Draft:
         (
             "Order {number} with {n} {product}s has not left {city} since {weekday}.",
             "On {weekday} I paid {n} dollars for a {product}, the order is {number}.",
-            "My {product} ({number}) came {n} days late to {city}.",
+            "My {product} from order {number} came {n} days late to {city}.",
         )
-    ).format(number=number, **_slots(random))
-    return Draft("Give only the order number, for example X2345.", text, number)
+    )
+    return _draft(text.format(number=number, **_slots(random)), "Order number", number)
 
 
 def email(random: Random) -> Draft:
     """An e-mail address."""
     person, surname = random.choice(PEOPLE).lower(), random.choice(SURNAMES).lower()
-    local = random.choice((f"{person}.{surname}", f"{person}{random.randint(2, 99)}", f"{surname}_{person[0]}"))
+    local = random.choice((f"{person}.{surname}", f"{person}{random.randint(2, 99)}", surname))
     address = f"{local}@{random.choice(DOMAINS)}"
     text = random.choice(
         (
-            "Please write to {address} about the {product}, I am in {city} until {weekday}.",
-            "{person} from {city} can be reached at {address} or by phone on {weekday}.",
+            "The {product} is broken. My address is {address} and I am in {city} until {weekday}.",
+            "We met in {city}. Since {weekday} {address} has been waiting for the {product}.",
             "Send the bill for {n} {product}s to {address}, please.",
         )
-    ).format(address=address, **_slots(random))
-    return Draft("Give only the e-mail address.", text, address)
+    )
+    return _draft(text.format(address=address, **_slots(random)), "E-mail", address)
 
 
 def city(random: Random) -> Draft:
     """A city; the harder ones name two."""
     start, goal = random.sample(CITIES, 2)
-    text, reference = random.choice(
-        (
-            ("{person} works in {goal} and sells {n} {product}s a day.", goal),
-            ("On {weekday} {person} opened a {product} shop in {goal}.", goal),
-            ("{person} flew from {start} to {goal} on {weekday} with {n} {product}s.", goal),
-            ("{person} left {start} on {weekday} and moved to {goal} with one {product}.", goal),
-        )
-    )
-    slots = _slots(random) | {"start": start, "goal": goal}
-    return Draft("Give only the city where the person is in the end.", text.format(**slots), reference)
-
-
-def date(random: Random) -> Draft:
-    """A written date, to be copied as it stands."""
-    day = f"{random.randint(1, 28)} {random.choice(MONTHS)} {random.randint(1990, 2030)}"
     text = random.choice(
         (
-            "The warranty of {n} {product}s from {city} ends on {day}.",
-            "{person} bought the {product} in {city} on {day} for {n} dollars.",
-            "Since {day} the {product} in room {n} has been broken.",
+            "{person} works in {goal} and sells {n} {product}s a day.",
+            "On {weekday} {person} opened a {product} shop in {goal}.",
+            "{person} flew from {start} to {goal} on {weekday} with {n} {product}s.",
+            "{person} left {start} on {weekday} and moved to {goal} with one {product}.",
         )
-    ).format(day=day, **_slots(random))
-    return Draft("Copy only the date, for example 3 May 2020.", text, day)
+    )
+    return _draft(text.format(start=start, goal=goal, **_slots(random)), "City where {0} is now", goal)
+
+
+def weekday(random: Random) -> Draft:
+    """A day of the week."""
+    slots = _slots(random)
+    text = random.choice(
+        (
+            "The {product} for {person} will arrive in {city} on {weekday} at {n} past nine.",
+            "{person} paid {n} dollars for the {product} last {weekday} in {city}.",
+            "Our shop in {city} is closed every {weekday}, says {person}.",
+        )
+    )
+    return _draft(text.format(**slots), "Day of the week", slots["weekday"])
 
 
 def fields(random: Random) -> Draft:
@@ -77,8 +76,13 @@ def fields(random: Random) -> Draft:
     )
     values = {"name": slots["person"], "age": age, "city": slots["city"]}
     reference = json.dumps({key: values[key] for key in keys})
-    text = text.format(age=age, **slots)
-    return Draft(f'Reply with JSON only, keys "{keys[0]}" and "{keys[1]}".', text, reference)
+    system = f'Reply with JSON on one line, keys "{keys[0]}" and "{keys[1]}".'
+    return Draft(system, text.format(age=age, **slots), reference)
+
+
+def _draft(text: str, label: str, reference: str) -> Draft:
+    label = label.format(text.split()[0]) if text.split()[0] in PEOPLE else label.format("the person")
+    return Draft("You extract data. Reply with the value only.", f"Text: {text}\n{label}:", reference)
 
 
 def _slots(random: Random) -> dict[str, str]:
@@ -91,4 +95,4 @@ def _slots(random: Random) -> dict[str, str]:
     }
 
 
-KINDS = {"order_number": order_number, "email": email, "city": city, "date": date, "json": fields}
+KINDS = {"order_number": order_number, "email": email, "city": city, "weekday": weekday, "json": fields}

@@ -83,9 +83,8 @@ def amounts(random: Random) -> Draft:
             ("How many {fruit}s were picked in {other_city}?", second),
         )
     )
-    filled = f"{text}|{question}".format(first=first, second=second, **slots)
-    text, question = filled.replace("peachs", "peaches").replace("cherrys", "cherries").split("|")
-    return _draft(text, question, str(answer))
+    values = slots | {"first": str(first), "second": str(second)}
+    return _draft(text.format(**values), question.format(**values), str(answer))
 
 
 def _slots(random: Random) -> dict[str, str]:

@@ -18,7 +18,7 @@ _PLURALS = {
 def upper_case(random: Random) -> Draft:
     """All letters large."""
     words = " ".join(_words(random, random.randint(2, 4)))
-    return Draft("Write the words in upper case.", words, words.upper())
+    return Draft("Write the words in upper case. Example: big house -> BIG HOUSE", f"{words} ->", words.upper())
 
 
 def snake_case(random: Random) -> Draft:
@@ -54,7 +54,11 @@ def plural(random: Random) -> Draft:
 def json_list(random: Random) -> Draft:
     """Words as a JSON list."""
     words = _words(random, random.randint(2, 4))
-    return Draft("Write the words as a JSON list.", ", ".join(words), json.dumps(words))
+    return Draft(
+        'Write the words as a JSON list on one line. Example: red, blue -> ["red", "blue"]',
+        f"{', '.join(words)} ->",
+        json.dumps(words),
+    )
 
 
 def sorted_words(random: Random) -> Draft:
@@ -67,13 +71,13 @@ def sorted_words(random: Random) -> Draft:
     )
 
 
-def first_letters(random: Random) -> Draft:
-    """The first letter of each word."""
-    words = _words(random, random.randint(2, 4))
+def last_word(random: Random) -> Draft:
+    """The last of some words, with a large first letter."""
+    words = _words(random, random.randint(3, 5))
     return Draft(
-        "Write the first letter of each word. Example: big old house -> b o h",
+        "Write the last word, capitalized. Example: big old house -> House",
         f"{' '.join(words)} ->",
-        " ".join(word[0] for word in words),
+        words[-1].capitalize(),
     )
 
 
@@ -98,6 +102,6 @@ KINDS = {
     "plural": plural,
     "json_list": json_list,
     "sorted_words": sorted_words,
-    "first_letters": first_letters,
+    "last_word": last_word,
     "last_first": last_first,
 }

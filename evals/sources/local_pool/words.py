@@ -29,11 +29,11 @@ CITIES = (
 ).split()
 PRODUCTS = (
     "lamp kettle backpack keyboard blender jacket tent speaker chair toaster camera headset umbrella notebook desk "
-    "monitor charger scooter mattress printer"
+    "monitor charger scooter ladder printer"
 ).split()
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday".split()
-FRUITS = "apple banana cherry grape lemon mango orange peach pear plum kiwi melon".split()
+FRUITS = "apple banana grape lemon mango orange pear plum kiwi melon carrot onion".split()
 ANIMALS = "cat dog horse rabbit tiger zebra eagle otter panda whale lion goat".split()
 COLOURS = "red blue green yellow white black purple orange".split()
 NOUNS = (
