@@ -184,7 +184,7 @@ def execute(
                 _collect(len(asking), answers, run, purse, progress, on_progress)
         finally:
             purse.close()
-        progress.is_stopped_by_cap = purse.is_empty
+        progress.is_stopped_by_cap = purse.is_empty and progress.finished < progress.total
     return progress
 
 
@@ -192,28 +192,44 @@ class _Purse:
     """What may still be spent: money gone plus the worst case of all calls in flight stays below the cap."""
 
     def __init__(self, spent: Decimal, cap: Decimal | None) -> None:
-        self.spent, self._held, self._cap = spent, Decimal(0), cap
-        self._lock = threading.Lock()
+        self.spent, self._cap = spent, cap
+        self._held, self._in_flight = Decimal(0), 0
+        self._changed = threading.Condition()
         self.is_empty = self.is_interrupted = self._is_closed = False
 
     def hold(self, amount: Decimal | None) -> bool:
-        with self._lock:
+        """Set money aside for a call; waits for calls in flight where only their worst case stands in the way."""
+        with self._changed:
+            while not self._is_closed and not self._fits(amount or Decimal(0)):
+                if not self._in_flight:
+                    self.is_empty = True
+                    return False
+                self._changed.wait()
             if self._is_closed:
                 return False
-            if self._cap is not None and self.spent + self._held + (amount or 0) > self._cap:
-                self.is_empty = True
-                return False
             self._held += amount or 0
+            self._in_flight += 1
             return True
 
     def settle(self, held: Decimal | None, cost: Decimal | None) -> None:
-        with self._lock:
+        """Book a call that has come home. A lost call may still be billed: its worst case counts."""
+        with self._changed:
             self._held -= held or 0
-            # A lost call may still be billed: count its worst case.
+            self._in_flight -= 1
             self.spent += (held or 0) if cost is None else cost
+            self._changed.notify_all()
 
     def close(self) -> None:
+        """Let nobody start another call."""
         self._is_closed = True
+        # Called by a signal handler, too, which must not wait for a lock that its own thread may hold: workers
+        # that wait are woken by the next call that comes home, or here when nobody holds the lock.
+        if self._changed.acquire(blocking=False):
+            self._changed.notify_all()
+            self._changed.release()
+
+    def _fits(self, amount: Decimal) -> bool:
+        return self._cap is None or self.spent + self._held + amount <= self._cap
 
 
 def _lanes(jobs: Sequence[Job], router: Asks) -> list[tuple[deque[Job], int]]:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from evals.runner import Progress, execute, plan_run
 from evals.store import Run
 from evals.suite import Suite, load_suite
@@ -194,7 +195,7 @@ def test_the_cap_is_never_passed_and_what_was_bought_is_kept(
     run, router = Run(tmp_path / "run"), make_router()
     worst = plan_run(suite, router, ["large"], run).jobs[0].worst_usd
     assert worst is not None
-    cap = worst * 3
+    cap = worst * 3 / 2  # room for one call at a time, so that workers have to wait for each other
     progress = ran(run, suite, router, "large", max_cost_usd=cap)
     assert progress.is_stopped_by_cap and 0 < progress.finished < 10
     assert progress.spent_usd <= cap

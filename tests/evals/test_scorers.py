@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from evals.scorers import extract, scorer
 from evals.scorers.expression import NotSimple, same
 from evals.scorers.math import equivalent

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from evals.scorers import scorer
 from evals.sources.files import read_rows
 from evals.sources.synthetic import STREAMS, TASKS, local_pool

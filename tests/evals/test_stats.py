@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from evals.stats import (
     betting_lower,
     clopper_pearson_lower,

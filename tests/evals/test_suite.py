@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from evals.suite import load_suite
 from evals.types import EvalError
 
@@ -146,5 +147,5 @@ def test_ready_made_messages_pass_through(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suite_lists_the_shipped_ones() -> None:
-    with pytest.raises(EvalError, match="no such suite.*local"):
+    with pytest.raises(EvalError, match=r"no such suite.*local"):
         load_suite("lokal")

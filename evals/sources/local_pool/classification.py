@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from evals.sources.local_pool.words import CITIES, PEOPLE, PRODUCTS, WEEKDAYS, Draft
@@ -103,7 +104,7 @@ def service(random: Random) -> Draft:
     return _review(who, _SERVICE, random)
 
 
-def _review(subject: str, phrases: dict[str, tuple[str, ...]], random: Random) -> Draft:
+def _review(subject: str, phrases: Mapping[str, Sequence[str]], random: Random) -> Draft:
     label = random.choice(("positive", "negative"))
     text = f"{subject} {random.choice(phrases[label])}. {random.choice(_END[label])}"
     return Draft("Say positive or negative.", f'What is the sentiment of this review? "{text}"', label)
