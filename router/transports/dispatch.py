@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from router.types import Call, Reply
 
 
 class DispatchTransport:
-    """`local/NAME` goes to an embedded model, `fake/NAME` to the fake, everything else through litellm.
+    """`local/NAME` goes to an embedded model, `fake/NAME` and `replay/NAME` to no model, the rest through litellm.
 
     Each transport is made on its first call, so that a service pays for none that it does not use.
     """
@@ -65,9 +66,16 @@ def _fake(get: Callable[[str], Transport]) -> Transport:  # noqa: ARG001  all ma
 
 
 def _replay(get: Callable[[str], Transport]) -> Transport:  # noqa: ARG001  all makers look alike
-    raise ConfigurationError(
-        "a `replay/` model answers from a recorded table: pass Router(transport=ReplayTransport(...))"
-    )
+    from router.outcomes import read_outcomes
+    from router.transports.replay import ReplayTransport
+
+    path = os.environ.get("CLEARBAR_REPLAY")
+    if not path:
+        raise ConfigurationError(
+            "a `replay/` model answers from an outcome table: set CLEARBAR_REPLAY to its path, "
+            "or pass Router(transport=ReplayTransport(...))"
+        )
+    return ReplayTransport.of_rows(read_outcomes(path, needs_quality=False).to_pylist(), by="prompt")
 
 
 _MAKERS: dict[str, Callable[[Callable[[str], Transport]], Transport]] = {

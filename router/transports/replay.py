@@ -8,7 +8,7 @@ from typing import Any
 
 from router.errors import ModelNotFoundError
 from router.transports.shapes import as_async, chat_chunks, chat_payload
-from router.types import Call, Reply
+from router.types import Call, Reply, message_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class ReplayTransport:
     """Serves recorded answers; only what was recorded for exactly this model can be read.
 
     Args:
-        answers: recorded answers by query and model. A query is a call's request id, or else the text of the
-            call's last message. Models are policy model ids.
+        answers: recorded answers by query and model. A query is a call's request id, or else all text of its
+            messages, joined by line breaks. Models are policy model ids.
     """
 
     def __init__(self, answers: Mapping[tuple[str, str], Recorded]) -> None:
@@ -63,9 +63,9 @@ class ReplayTransport:
 
     def _payload(self, call: Call) -> dict[str, Any]:
         recorded = self._answers.get((call.request_id, call.model))
-        if recorded is None and call.messages:
-            content = call.messages[-1].get("content")
-            recorded = self._answers.get((content, call.model)) if isinstance(content, str) else None
+        if recorded is None:
+            text = "\n".join(part for message in call.messages for part in message_texts(message))
+            recorded = self._answers.get((text, call.model))
         if recorded is None:
             raise ModelNotFoundError(f"no recorded answer of {call.model} to this request", model=call.model)
         return chat_payload(

@@ -1,0 +1,5 @@
+"""`python -m router.cli` is `clearbar`."""
+
+from router.cli import main
+
+main()
