@@ -115,7 +115,7 @@ class Prediction:
     quality_high: float
     """Interval around `quality`; a wide one means "I do not know"."""
     output_tokens: float
-    """Median expectation, for routing."""
+    """Mean expectation, for routing."""
     output_tokens_p95: float
 
 

@@ -132,19 +132,34 @@ class Embedder:
         """Columns of an embedded text."""
         return len(self.center)
 
+    def dense(self, text: str) -> tuple[Floats, float]:
+        """The projected n-grams of a text, shape (dimensions,), and how much of the text they stand for, 0 to 1.
+
+        The second is the length of the known n-grams' vector by that of all, unknown ones weighing as the rarest.
+        """
+        nothing = np.zeros(self.projection.shape[1], dtype=np.float32)
+        counts = buckets(windowed(text))
+        if not counts:
+            return nothing, 0.0
+        rows = self.row_of_bucket[np.fromiter(counts, dtype=np.int64, count=len(counts))]
+        values = np.log1p(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)))
+        is_known = rows >= 0
+        rows = rows[is_known]
+        if not len(rows):
+            return nothing, 0.0
+        known = values[is_known] * self.weight[rows]
+        length = float(known @ known)
+        unknown = values[~is_known] * self.weight.max()
+        # Gathering the active rows; a sparse product would touch the whole matrix.
+        projected = np.asarray((known / math.sqrt(length)) @ self.projection[rows], dtype=np.float32)
+        return projected, math.sqrt(length / (length + float(unknown @ unknown)))
+
     def embed(self, text: str) -> Floats:
         """One text as a row of shape (width,), every value finite and within 6 deviations."""
-        dense = np.zeros(self.projection.shape[1], dtype=np.float32)
-        counts = buckets(windowed(text))
-        if counts:
-            rows = self.row_of_bucket[np.fromiter(counts, dtype=np.int64, count=len(counts))]
-            values = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
-            known = rows >= 0
-            rows, values = rows[known], np.log1p(values[known])
-            if len(rows):
-                values = values * self.weight[rows]
-                # Gathering the active rows; a sparse product would touch the whole matrix.
-                dense = (values / np.linalg.norm(values)) @ self.projection[rows]
+        return self.scaled(self.dense(text)[0], text)
+
+    def scaled(self, dense: Floats, text: str) -> Floats:
+        """The row of a text whose projected n-grams are known."""
         row = np.concatenate([dense, np.asarray(surface(text), dtype=np.float32)])
         scaled: Floats = np.clip((row - self.center) / self.scale, -6.0, 6.0)
         return scaled

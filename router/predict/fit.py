@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from router.predict.calibrate import logit
 from router.predict.features import BUCKETS, Embedder, buckets, surface, windowed
 from router.predict.labels import Floats, Indices, shrunk_means
 from router.predict.quality import Heads, design
-from router.predict.tasks import TaskModel, distance
+from router.predict.tasks import TaskModel, likeness
 
 DIMENSIONS = 96
 """Length of the dense vector; 64 to 192 route alike, and the artifact grows with it."""
@@ -213,40 +213,64 @@ def fit_isotonic(points: Floats, log_odds: Floats, quality: Floats) -> Floats:
 
 
 def fit_tasks(
-    embedded: NDArray[np.float32], task: Indices, task_count: int, folds: Indices
+    embedder: Embedder, texts: Sequence[str], task: Indices, task_count: int, folds: Indices, *, seed: int
 ) -> tuple[TaskModel, float | None]:
     """The task classifier, and its accuracy on held-out texts that it does not abstain from.
 
-    The floor is the lowest probability (at least 0.5) from which on held-out guesses are right 97 times in 100.
+    The floor is the lowest probability (at least 0.5) from which on held-out guesses are right 97 times in 100;
+    the likeness floor is what 98 of 100 texts reach that neither embedder nor centroids have seen.
     """
+    embedded = embedder.embed_many(texts)
     if task_count < 2:
-        nothing = np.zeros((0, embedded.shape[1]))
-        return TaskModel(weights=nothing, intercepts=np.zeros(0), floor=1.0, reach=0.0), None
-    reach = 1.5 * float(np.quantile(distance(embedded), 0.99))
+        nothing = np.zeros((0, embedder.width))
+        dense = np.zeros((0, embedder.projection.shape[1]))
+        model = TaskModel(weights=nothing, intercepts=np.zeros(0), floor=1.0, centroids=dense, likeness_floor=1.0)
+        return model, None
     top, right = np.zeros(len(task)), np.zeros(len(task), dtype=bool)
     for fold in np.unique(folds):
         out = folds == fold
-        part = _multinomial(embedded[~out], task[~out], task_count, reach)
-        rows = part.probabilities(embedded[out])
+        rows = _multinomial(embedded[~out], task[~out], task_count).probabilities(embedded[out])
         top[out], right[out] = rows.max(axis=1), rows.argmax(axis=1) == task[out]
     order = np.argsort(-top, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     enough = np.flatnonzero(share >= 0.97)
     floor = max(0.5, float(top[order][enough[-1]])) if len(enough) else 1.0
-    accepted = top >= floor
-    whole = _multinomial(embedded, task, task_count, reach)
-    model = TaskModel(weights=whole.weights, intercepts=whole.intercepts, floor=floor, reach=reach)
-    return model, float(right[accepted].mean()) if accepted.any() else None
+    is_accepted = top >= floor
+    model = replace(
+        _multinomial(embedded, task, task_count),
+        floor=floor,
+        centroids=_centroids(embedder, texts, task, task_count),
+        likeness_floor=_likeness_floor(texts, task, task_count, folds == folds[0], seed),
+    )
+    return model, float(right[is_accepted].mean()) if is_accepted.any() else None
 
 
-def _multinomial(embedded: NDArray[np.float32], task: Indices, task_count: int, reach: float) -> TaskModel:
+def _centroids(embedder: Embedder, texts: Sequence[str], task: Indices, task_count: int) -> Floats:
+    sums = np.zeros((task_count, embedder.projection.shape[1]))
+    np.add.at(sums, task, np.stack([embedder.dense(text)[0] for text in texts]))
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9))
+
+
+def _likeness_floor(
+    texts: Sequence[str], task: Indices, task_count: int, held_out: NDArray[np.bool_], seed: int
+) -> float:
+    if held_out.all():
+        return 1.0
+    known = [text for text, is_out in zip(texts, held_out, strict=True) if not is_out]
+    embedder = fit_embedder(known, seed=seed)
+    centroids = _centroids(embedder, known, task[~held_out], task_count)
+    found = [likeness(*embedder.dense(texts[row]), centroids) for row in np.flatnonzero(held_out).tolist()]
+    return max(float(np.quantile(found, 0.02)), 1e-6)
+
+
+def _multinomial(embedded: NDArray[np.float32], task: Indices, task_count: int) -> TaskModel:
     from sklearn.linear_model import LogisticRegression
 
     weights, intercepts = np.zeros((task_count, embedded.shape[1])), np.full(task_count, -20.0)
     present = np.unique(task)
     if len(present) == 1:
         intercepts[present] = 0.0
-        return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, reach=reach)
+        return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, centroids=weights, likeness_floor=1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found: Any = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(embedded.astype(np.float64), task)
@@ -255,4 +279,4 @@ def _multinomial(embedded: NDArray[np.float32], task: Indices, task_count: int, 
         intercepts[present[0]] = 0.0
     else:
         weights[present], intercepts[present] = found.coef_, found.intercept_
-    return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, reach=reach)
+    return TaskModel(weights=weights, intercepts=intercepts, floor=1.0, centroids=weights, likeness_floor=1.0)

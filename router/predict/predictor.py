@@ -69,7 +69,7 @@ class Predictor:
 
     def guess(self, text: str) -> TaskGuess:
         """The task of a text, by the trained classifier; `by="none"` where it is not sure enough to say."""
-        return self._task_model.guess(self._embedder.embed(text), self.tasks)
+        return self._task_model.guess(text, self._embedder, self.tasks)
 
     def predict(self, text: str, task: str | None, subtask: str | None = None) -> dict[str, Prediction]:
         """Expectations of every model on one text.

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.predict.features import Embedder
 from router.predict.labels import Floats
 from router.types import TaskGuess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskModel:
-    """Multinomial logistic regression over embedded texts."""
+    """Multinomial logistic regression over embedded texts, for texts that resemble a task at all."""
 
     weights: Floats
     """Shape (tasks, width); no rows when training knew one task only, which teaches nothing about others."""
@@ -23,8 +24,10 @@ class TaskModel:
     """Shape (tasks,)."""
     floor: float
     """Below this probability it abstains."""
-    reach: float
-    """Beyond this distance from the training texts it abstains: a classifier is sure of itself far from its data."""
+    centroids: Floats
+    """Shape (tasks, dimensions): unit vectors, the mean direction of each task's projected n-grams."""
+    likeness_floor: float
+    """Below this likeness to every task it abstains: a classifier is sure of itself far from its data."""
 
     def probabilities(self, embedded: NDArray[np.float32]) -> Floats:
         """Shape (n, tasks); rows sum to 1."""
@@ -32,14 +35,15 @@ class TaskModel:
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
-    def guess(self, embedded: NDArray[np.float32], names: Sequence[str]) -> TaskGuess:
-        """The task of one embedded text of shape (width,)."""
+    def guess(self, text: str, embedder: Embedder, names: Sequence[str]) -> TaskGuess:
+        """The task of a text; `names` are the tasks in the order of the weights."""
         if not len(self.weights):
             return TaskGuess(task=None, probability=0.0, by="none")
-        row = self.probabilities(embedded[None])[0]
+        dense, share = embedder.dense(text)
+        row = self.probabilities(embedder.scaled(dense, text)[None])[0]
         best = int(row.argmax())
         probability = float(row[best])
-        if probability < self.floor or distance(embedded[None])[0] > self.reach:
+        if probability < self.floor or likeness(dense, share, self.centroids) < self.likeness_floor:
             return TaskGuess(task=None, probability=probability, by="none")
         return TaskGuess(task=names[best], probability=probability, by="classifier")
 
@@ -54,10 +58,17 @@ class TaskModel:
             weights=arrays["tasks_weights"],
             intercepts=arrays["tasks_intercepts"],
             floor=float(arrays["tasks_floor"]),
-            reach=float(arrays["tasks_reach"]),
+            centroids=arrays["tasks_centroids"],
+            likeness_floor=float(arrays["tasks_likeness_floor"]),
         )
 
 
-def distance(embedded: NDArray[np.float32]) -> Floats:
-    """Root mean square of an embedded text's columns (about 1 in training), shape (n,)."""
-    return np.asarray(np.sqrt((embedded.astype(np.float64) ** 2).mean(axis=1)))
+def likeness(dense: NDArray[np.float32], share: float, centroids: Floats) -> float:
+    """Cosine of a text's n-grams, unknown ones included, to the nearest task's direction; -1 to 1.
+
+    Args:
+        dense: projected n-grams, shape (dimensions,).
+        share: how much of the text they stand for.
+        centroids: unit vectors, shape (tasks, dimensions).
+    """
+    return share * float((centroids @ dense).max(initial=-1.0)) if len(centroids) else 0.0

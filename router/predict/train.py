@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDS = 5
+CAUTION = 3.0
+"""What the priors' own variance is multiplied by for the intervals. The shrinkage that routes best is biased
+toward the mean, which a posterior under the same prior does not know of; with 3 the intervals hold the true
+probability in 80 to 100 % of synthetic cases, with 1 in 71 to 100 %."""
 
 
 def train(table: pa.Table, *, seed: int = 0) -> tuple[Artifact, TrainReport]:
@@ -76,7 +80,9 @@ class _Training:
         model = QualityModel(
             heads=heads, blend=blend, axes=axes, spread=spread, prior_variance=prior.shared + prior.own
         )
-        task_model, task_accuracy = fit.fit_tasks(embedded, self.task, len(self.labels.tasks), self.folds)
+        task_model, task_accuracy = fit.fit_tasks(
+            embedder, self.matrix.texts, self.task, len(self.labels.tasks), self.folds, seed=self.seed
+        )
 
         final = blend.quality(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
         report = self.report(crossed, expected_cost, final, task_accuracy)
@@ -197,7 +203,7 @@ def posterior(columns: Floats, heads: Heads, prior: fit.Prior) -> tuple[Floats, 
     values, axes = np.linalg.eigh(columns.T @ columns)
     values = np.maximum(values, 0.0)
     curvature = heads.overall * (1.0 - heads.overall)
-    spread = 1.0 / (np.outer(curvature, values) + 1.0 / prior.own)
+    spread = 1.0 / (np.outer(curvature, values) + 1.0 / (CAUTION * prior.own))
     if prior.shared:
         spread = spread + 1.0 / (curvature.sum() * values + 1.0 / prior.shared)
     return axes, spread

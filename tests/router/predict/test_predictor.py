@@ -79,7 +79,11 @@ def test_the_classifier_tells_the_tasks_apart(predictor: Predictor) -> None:
     assert predictor.guess(EASY_TEXT).task in ("chores", None)
 
 
-@pytest.mark.parametrize("text", ["", "🙂" * 500, "€" * 9_000 + "\\" * 9_000], ids=["empty", "emoji", "noise"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "🙂" * 500, "€" * 9_000 + "\\" * 9_000, "What is the capital of France?", "Write a poem about the sea."],
+    ids=["empty", "emoji", "noise", "question", "order"],
+)
 def test_the_classifier_abstains_far_from_what_it_knows(predictor: Predictor, text: str) -> None:
     guess = predictor.guess(text)
     assert (guess.task, guess.by) == (None, "none")

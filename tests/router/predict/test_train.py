@@ -69,7 +69,7 @@ def test_predicted_probabilities_are_calibrated(seed: int) -> None:
         gaps = [abs((many.quality[p, model] - truth[p, model]).mean()) for p in np.array_split(order, 5)]
         assert max(gaps) < 0.06
     covered = (many.quality_low <= truth) & (truth <= many.quality_high)
-    assert covered.mean() > 0.75
+    assert covered.mean() > 0.85
 
 
 def test_the_best_prediction_is_no_worse_than_the_best_constant() -> None:
