@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,7 @@ class Database:
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection)
             # NORMAL: a commit outlives the process, also under kill -9; only a power cut may lose the last ones.
             connection.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error as error:
@@ -118,3 +119,16 @@ class Database:
                 f"{self.path}: has schema {number}, this version knows {len(self._migrations)}; upgrade clearbar"
             )
         return number
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # SQLite waits for other locks by itself, but not for this switch, which processes that start together race for.
+    until_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until_s:
+                raise
+            time.sleep(0.01)
