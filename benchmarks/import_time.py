@@ -1,6 +1,6 @@
 """What `import router` costs over a bare interpreter, beside `import litellm`, in fresh processes taken in turn.
 
-    python benchmarks/import_time.py [--runs 9]
+python benchmarks/import_time.py [--runs 9]
 """
 
 from __future__ import annotations

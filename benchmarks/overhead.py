@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import router
 from _results import write
+
+import router
 
 POLICY = """
 version: 1

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from _results import write
 from numpy.typing import NDArray
 
-from _results import write
 from router.outcomes import read_outcomes
 from router.predict import Predictor, artifact
 from router.predict.train import train

@@ -156,7 +156,7 @@ def best_constant(run: Run) -> str:
 
 
 def _route(size: Size, policy: Path, state: Path, run: Run) -> tuple[list[Served], int]:
-    """Route fresh prompts, ask the best constant model the same, and repeat some; returns the answers and cache hits."""
+    """Route fresh prompts, ask the best constant model the same, and repeat some; returns answers and cache hits."""
     suite = load_suite("local", seed=FRESH_SEED)
     samples, constant = suite.samples(size.routed), best_constant(run)
     served: list[Served] = []

@@ -8,7 +8,7 @@ from router.policy.schema import PolicyFile
 
 
 def editor_schema() -> dict[str, Any]:
-    """The schema with YAML's own scalars: where the file's text is `1`, `0.9` or `no`, an editor sees a number or a boolean."""
+    """The schema with YAML's own scalars: an editor sees numbers and booleans where we read text."""
     schema = PolicyFile.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     schema["properties"]["version"] = {"enum": [1, "1"], "title": "Version"}

@@ -55,7 +55,8 @@ def test_a_request_over_the_fake_transport_loads_neither_litellm_nor_scikit_lear
     code = f"""
 import pathlib, sys, router
 folder = pathlib.Path({str(tmp_path)!r})
-(folder / "p.yaml").write_text("version: 1\\nmodels: {{a: {{call: fake/a}}}}\\nrules: [{{candidates: a, strategy: fixed}}]")
+models = "models: {{a: {{call: fake/a}}}}"
+(folder / "p.yaml").write_text("version: 1\\n" + models + "\\nrules: [{{candidates: a, strategy: fixed}}]")
 with router.Router(folder / "p.yaml", folder / "state") as r:
     r.complete([{{"role": "user", "content": "hello"}}])
 print([name for name in ("litellm", "sklearn", "pyarrow", "numpy", "tiktoken") if name in sys.modules])

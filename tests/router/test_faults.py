@@ -23,7 +23,7 @@ version: 1
 models:
   - {{id: first, call: openai/first, api_base: "{url}", api_key_env: TEST_KEY, price: {{input: 1, output: 2}}}}
   - {{id: second, call: openai/second, api_base: "{url}", api_key_env: TEST_KEY, price: {{input: 10, output: 20}}}}
-  - {{id: dead, call: openai/dead, api_base: "http://127.0.0.1:9/v1", api_key_env: TEST_KEY, price: {{input: 1, output: 1}}}}
+  - {{id: dead, call: openai/dead, api_base: "http://127.0.0.1:9/v1", price: {{input: 1, output: 1}}}}
 rules:
   - {{when: {{task: dead}}, candidates: [dead, second], strategy: fixed}}
   - {{candidates: [first, second], strategy: fixed}}
@@ -78,7 +78,9 @@ def test_a_rate_limit_is_waited_out_when_the_wait_is_short(one: router.Router, p
     assert done.cost_usd == Decimal("0.000005")
 
 
-def test_a_long_rate_limit_is_not_waited_out_while_another_model_stands_by(one: router.Router, provider: Provider) -> None:
+def test_a_long_rate_limit_is_not_waited_out_while_another_model_stands_by(
+    one: router.Router, provider: Provider
+) -> None:
     provider.script("first", [status(429, retry_after=60)])
     assert outcomes(one.complete(HELLO)) == [("first", "error"), ("second", "ok")]
 
@@ -90,7 +92,12 @@ def test_a_broken_answer_is_tried_again(one: router.Router, provider: Provider, 
 
 
 @pytest.mark.parametrize(
-    "step", [no_usage("four words for you"), wrong_usage(-5, 3, text="four words for you"), wrong_usage(3, 0, text="four words for you")],
+    "step",
+    [
+        no_usage("four words for you"),
+        wrong_usage(-5, 3, text="four words for you"),
+        wrong_usage(3, 0, text="four words for you"),
+    ],
     ids=["missing", "negative", "no output for a text"],
 )  # fmt: skip
 def test_usage_that_cannot_be_true_is_counted_by_us(one: router.Router, provider: Provider, step: object) -> None:

@@ -122,7 +122,8 @@ def test_parameters_and_messages_reach_the_transport_untouched(make: Make) -> No
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "what is it?"},
                                      {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
-        {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "assistant",
+         "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "1", "content": "42"},
     ]  # fmt: skip
     options = {"temperature": 0.3, "seed": 7, "some_new_thing": {"a": [1]}}
@@ -279,7 +280,7 @@ def test_many_threads_share_one_router(make: Make) -> None:
         try:
             for turn in range(20):
                 one.complete([{"role": "user", "content": f"{number} {turn}"}], task="chat")
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  told below
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]

@@ -1,0 +1,98 @@
+"""What the documents show works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from router.cli import cli
+from router.policy import load_policy
+from router.policy.editors import editor_schema
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "policies/README.md", ROOT / "evals/README.md"])
+FAKES = """
+version: 1
+models:
+  - {id: small, call: fake/small, price: {input: 0.1, output: 0.4}}
+  - {id: large, call: fake/large, price: {input: 3, output: 15}}
+"""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readmes_ten_lines_run(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(FAKES + "rules: [{candidates: small, strategy: fixed}]", encoding="utf-8")
+    environ = {**os.environ, "CLEARBAR_POLICY": str(tmp_path / "policy.yaml"), "CLEARBAR_STATE": str(tmp_path / "s")}
+    (code,) = blocks(ROOT / "README.md", "python")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+    assert done.stdout.splitlines()[0] == "A fake answer."
+
+
+def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "README.md", "yaml")
+    (tmp_path / "policy.yaml").write_text(FAKES + text, encoding="utf-8")
+    assert load_policy(tmp_path / "policy.yaml").tasks["summarize"].bar.min == 0.9
+
+
+def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "policies/README.md", "yaml")
+    (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
+    assert len(load_policy(tmp_path / "policy.yaml").rules) == 2
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "policies").rglob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_policy_loads(path: Path) -> None:
+    assert load_policy(path).rules
+
+
+def test_the_shipped_policy_rests_on_evidence() -> None:
+    from router.policy import check
+
+    findings = check(load_policy(ROOT / "policies/default.yaml"))
+    assert [finding.text for finding in findings if finding.level == "evidence"] == []
+
+
+def test_the_editor_schema_is_the_one_of_the_code() -> None:
+    import json
+
+    assert json.loads((ROOT / "policies/schema.json").read_text(encoding="utf-8")) == editor_schema(), (
+        "run: clearbar policy schema > policies/schema.json"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
+    for block in blocks(page, "bash"):
+        for line in block.splitlines():
+            words = line.partition("#")[0].split()
+            if words[:1] == ["clearbar"]:
+                check_command(words[1:])
+
+
+def check_command(words: list[str]) -> None:
+    """Follow the words down the tree of commands; then each option must be one of the command's."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group):
+        assert words, "a group is no command"
+        found = command.get_command(context, words.pop(0))
+        assert found is not None
+        command = found
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
