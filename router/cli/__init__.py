@@ -7,7 +7,6 @@ Exit codes: 0 done or bar held, 1 bar failed, 2 not enough evidence, 3 broken in
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from importlib.metadata import entry_points
 
@@ -72,9 +71,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:  # `clearbar ... | head`
-        # Python flushes standard output once more when it ends; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # so click and rich end when the reader has gone away (`clearbar ... | head`)
         code = 0
     except OSError as error:
         click.echo(f"clearbar: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
