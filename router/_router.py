@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from router import flow
+from router._drive import adrive, drive
 from router._journey import Journey, Steps
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
 from router.cache.exact import Entry, ExactCache, exact_key
 from router.decide import Ruling, decide
-from router.errors import ConfigurationError, InvalidRequestError, ProviderError
+from router.errors import ConfigurationError, InvalidRequestError
 from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.meter import output_cap
@@ -24,7 +24,7 @@ from router.stores.disk import TextStore
 from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
 from router.transports.shapes import as_async, chat_chunks
-from router.types import Call, Completion, Decision, Message, Reply, Request, Sleep
+from router.types import Call, Completion, Decision, Message, Request
 
 if TYPE_CHECKING:
     from router.predict import Predictor
@@ -65,19 +65,19 @@ class Router:
         Raises:
             RouterError: one of its children, with `.attempts` and `.decision` where they exist.
         """
-        return _drive(self._serve(chat_request(messages, stream=stream, **options)), self._transport)
+        return drive(self._serve(chat_request(messages, stream=stream, **options)), self._transport)
 
     async def acomplete(self, messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Any:
         """The same without blocking; with `stream=True` the result is an `AsyncStream`."""
         steps = self._serve(chat_request(messages, stream=stream, **options), is_async=True)
-        return await _adrive(steps, self._transport)
+        return await adrive(steps, self._transport)
 
     def embed(self, input: str | Sequence[str], **options: Any) -> Completion:
         """Embed one text or several; `.data[i].embedding` holds the vectors.
 
         Without `model`, the policy's first model with the capability `embedding` serves.
         """
-        done: Completion = _drive(self._serve(embedding_request(input, **options)), self._transport)
+        done: Completion = drive(self._serve(embedding_request(input, **options)), self._transport)
         return done
 
     def explain(self, messages: Sequence[Message], **options: Any) -> Decision:
@@ -175,48 +175,6 @@ class Router:
             return request.params
         # A limit is only a limit if the provider is told where to stop.
         return {**request.params, "max_tokens": self.policy.models[model].max_output_tokens}
-
-
-def _drive(steps: Steps, transport: Transport) -> Any:
-    """Run steps to their result, blocking."""
-    try:
-        step = next(steps)
-        while True:
-            outcome: Reply | ProviderError | None = None
-            try:
-                if isinstance(step, Sleep):
-                    time.sleep(step.seconds)
-                else:
-                    outcome = transport.send(step)
-            except ProviderError as error:
-                outcome = error
-            except BaseException as interruption:  # noqa: BLE001  the steps book it and raise it again
-                step = steps.throw(interruption)
-                continue
-            step = steps.send(flow.Heard(now_s=time.monotonic(), outcome=outcome))
-    except StopIteration as done:
-        return done.value
-
-
-async def _adrive(steps: Steps, transport: Transport) -> Any:
-    """Run steps to their result on the event loop."""
-    try:
-        step = next(steps)
-        while True:
-            outcome: Reply | ProviderError | None = None
-            try:
-                if isinstance(step, Sleep):
-                    await asyncio.sleep(step.seconds)
-                else:
-                    outcome = await transport.asend(step)
-            except ProviderError as error:
-                outcome = error
-            except BaseException as interruption:  # noqa: BLE001  the steps book it and raise it again
-                step = steps.throw(interruption)
-                continue
-            step = steps.send(flow.Heard(now_s=time.monotonic(), outcome=outcome))
-    except StopIteration as done:
-        return done.value
 
 
 def _as_asked(completion: Completion, request: Request, is_async: bool) -> Any:

@@ -16,7 +16,7 @@ LEVELS = [
     ["router.predict", "router.select", "router.cache", "router.flow"],
     ["router.transports"],
     ["router.decide", "router.replay"],
-    ["router._request", "router._journey", "router._stream"],
+    ["router._request", "router._journey", "router._stream", "router._drive"],
     ["router._router"],
     ["router._api"],
     ["router"],
