@@ -13,7 +13,8 @@ import click
 from evals.types import EvalError
 
 if TYPE_CHECKING:
-    from evals.runner import Plan, Progress
+    from evals.plan import Plan
+    from evals.runner import Progress
     from evals.summary import Standing
 
 BAR_FAILED, TOO_LITTLE, BROKEN = 1, 2, 3
@@ -50,9 +51,11 @@ def run(
     as_json: bool,
 ) -> int:
     """Ask every sample of SUITE (a YAML file, or a shipped name such as `local`) of every candidate."""
-    from evals.runner import execute, plan_run
+    from evals.plan import plan_run
+    from evals.runner import execute
     from evals.store import Run
     from evals.suite import load_suite
+    from evals.summary import MAX_FAILED
     from router import Router
 
     cap = _amount(max_cost_usd)
@@ -90,7 +93,7 @@ def run(
         return TOO_LITTLE
     if progress.failed:
         click.echo(f"{progress.failed} calls failed; ask them again with --resume", err=True)
-        return BROKEN if progress.failed > 0.05 * progress.total else 0
+        return BROKEN if progress.failed > MAX_FAILED * progress.total else 0
     return 0
 
 

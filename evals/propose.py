@@ -10,13 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from evals.store import Run, replace_file
-from evals.summary import Standing, standings
+from evals.summary import MAX_FAILED, Standing, standings
 from evals.types import EvalError
 
 LIFETIME = timedelta(days=90)
 """How long evidence holds for a model that its provider may change at any time."""
-MAX_FAILED = 0.05
-"""More failed calls than this share mean that the run is broken, not that the model is bad."""
 
 
 def evidence(run: Run, *, candidates: Sequence[str] | None = None, now: datetime | None = None) -> list[dict[str, Any]]:
@@ -80,8 +78,7 @@ def write_evidence(found: Sequence[dict[str, Any]], directory: str | Path) -> li
 
 
 def _one_version(standing: Standing, run: Run) -> str | None:
-    cells = standing.n + standing.failed
-    if standing.failed > MAX_FAILED * cells:
+    if standing.failed > MAX_FAILED * standing.cells:
         raise EvalError(
             f"{run.directory}: {standing.failed} calls of {standing.candidate!r} on task {standing.task!r} failed "
             f"(more than {MAX_FAILED:.0%}); run it again with --resume, or leave it out with --candidates"

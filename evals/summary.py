@@ -14,6 +14,8 @@ from evals.store import Run
 from evals.types import Failed, Result, Unscored
 
 DEFAULT_CONFIDENCE = 0.95
+MAX_FAILED = 0.05
+"""More failed calls than this share mean that the run is broken, not that the model is bad."""
 
 Verdict = Literal["held", "failed", "not enough evidence"]
 
@@ -26,6 +28,8 @@ class Standing:
     candidate: str
     n: int
     """Samples with a value; repeats of a sample count once."""
+    cells: int
+    """Finished cells, whatever came of them."""
     failed: int
     """Cells whose call failed; they count as wrong."""
     unscored: int
@@ -49,6 +53,7 @@ class Standing:
             return None
         if self.lower >= self.bar:
             return "held"
+        # Graded scores vary less than pass/fail ones of the same mean, so the binomial bound is on the safe side.
         wrong = round(self.n * (1 - self.interval.value))
         upper = clopper_pearson_upper(self.n - wrong, self.n, self.confidence)
         return "failed" if upper < self.bar else "not enough evidence"
@@ -93,6 +98,7 @@ def _standing(
         task=task,
         candidate=candidate,
         n=len(values),
+        cells=len(every),
         failed=len(every) - len(answered),
         unscored=sum(isinstance(result.score, Unscored) for result in every),
         interval=wilson(sum(values), len(values)),

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.runner import Progress, execute, plan_run
+from evals.plan import plan_run
+from evals.runner import Progress, execute
 from evals.store import Run
 from evals.suite import Suite, load_suite
 from evals.types import EvalError, Failed, Result, Scored
@@ -256,7 +257,8 @@ def test_ctrl_c_keeps_what_is_in_flight(suite: Suite, make_router: Callable[...,
 KILLED = """
 import sys
 from pathlib import Path
-from evals.runner import execute, plan_run
+from evals.plan import plan_run
+from evals.runner import execute
 from evals.store import Run
 from evals.suite import load_suite
 from router import Router

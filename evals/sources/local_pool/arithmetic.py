@@ -6,7 +6,7 @@ from random import Random
 
 from evals.sources.local_pool.words import FRUITS, PEOPLE, PRODUCTS, Draft
 
-_ASK = "Write one line: the calculation and its result. Example: 3 * 4 + 2 = 14"
+_ASK = "Write one line: the calculation and its result. Example: 3 * 4 - 2 = 10"
 
 
 def one_step(random: Random) -> Draft:
@@ -41,15 +41,15 @@ def two_steps(random: Random) -> Draft:
             ),
             (f"{{person}} saves {b} dollars a week for {a} weeks and spends {c} dollars. How much is left?", a * b - c),
             (f"{{person}} had {a + b} {{fruit}}s, gave away {a} and then picked {c}. How many now?", b + c),
-            (f"What is {a} * {b} + {c}?", a * b + c),
+            (f"How much is {a} * {b} + {c}?", a * b + c),
         )
     )
     return _draft(text, answer, random)
 
 
 def three_steps(random: Random) -> Draft:
-    """Three operations, or a chain of additions and subtractions."""
-    a, b, c, d = random.randint(2, 6), random.randint(2, 9), random.randint(2, 5), random.randint(2, 9)
+    """Three operations."""
+    a, b, c, d = (random.randint(2, 9) for _ in range(4))
     text, answer = random.choice(
         (
             (
@@ -58,11 +58,15 @@ def three_steps(random: Random) -> Draft:
                 a * b + c * d,
             ),
             (
-                f"A bus starts with {10 + b} riders. Then {c} get off, {d} get on and {a} more get on. "
-                "How many riders are there?",
-                10 + b - c + d + a,
+                f"{{person}} picked {a} {{fruit}}s on Monday, {b} on Tuesday, {c} on Wednesday and {d} on Friday. "
+                "How many in all?",
+                a + b + c + d,
             ),
-            (f"{{person}} had {20 + a} {{fruit}}s, ate {b}, sold {c} and found {d}. How many now?", 20 + a - b - c + d),
+            (
+                f"A bus starts with {10 + b} riders. {c} get on, then {d} get on, then {a} get off. "
+                "How many riders are there?",
+                10 + b + c + d - a,
+            ),
         )
     )
     return _draft(text, answer, random)

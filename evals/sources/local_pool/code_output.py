@@ -14,7 +14,7 @@ def expression(random: Random) -> Draft:
         (
             (f"print({a} + {b})", a + b),
             (f"print({a % 10 + 2} * {b})", (a % 10 + 2) * b),
-            (f"print({a} % {b})", a % b),
+            (f"print({a % 9 * b} // {b})", a % 9),
             (f'print("{word}".upper())', word.upper()),
             (f'print(len("{word}"))', len(word)),
             (f'print("{word}"[0])', word[0]),
@@ -42,7 +42,7 @@ def collection(random: Random) -> Draft:
             (f"x = {{'{person}': {numbers[0]}, '{other}': {numbers[1]}}}\nprint(x['{other}'])", numbers[1]),
             (f"x = {numbers[:2]}\nx.append({numbers[2]})\nprint(x)", numbers[:3]),
             (f"x = {words}\nprint(sorted(x)[0])", sorted(words)[0]),
-            (f"x = {numbers[:2]}\nprint(sum(x))", sum(numbers[:2])),
+            (f"x = {numbers[:3]}\nprint(min(x))", min(numbers[:3])),
         )
     )
     return _draft(code, answer)
@@ -56,7 +56,10 @@ def control(random: Random) -> Draft:
         (
             (f"x = {a}\ny = x + {b}\nprint(y)", a + b),
             (f"x = {a}\nx = x * {b}\nprint(x)", a * b),
-            (f"x = {a}\nprint('{left}' if x > {b + 3} else '{right}')", left if a > b + 3 else right),
+            (
+                f"x = {a}\nif x > {b + 3}:\n    print('{left}')\nelse:\n    print('{right}')",
+                left if a > b + 3 else right,
+            ),
             (f"for x in ['{left}', '{right}']:\n    y = x\nprint(y)", right),
             (f"t = 0\nfor i in range({n}):\n    t += {b}\nprint(t)", n * b),
             (f"def f(x):\n    return x + {n}\nprint(f({a}))", a + n),

@@ -8,6 +8,8 @@ from random import Random
 from evals.sources.local_pool.words import ANIMALS, COLOURS, FRUITS, MONTHS, NOUNS, Draft
 
 _SIZES = ("big", "small", "tiny", "huge")
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = "one two three four five six seven eight nine".split()
 _PLURALS = {
     "box": "boxes", "city": "cities", "child": "children", "mouse": "mice", "leaf": "leaves", "foot": "feet",
     "bus": "buses", "baby": "babies", "knife": "knives", "tooth": "teeth", "dish": "dishes", "story": "stories",
@@ -61,13 +63,14 @@ def json_list(random: Random) -> Draft:
     )
 
 
-def sorted_words(random: Random) -> Draft:
-    """Words in alphabetical order."""
-    words = _words(random, random.randint(2, 4))
+def digits(random: Random) -> Draft:
+    """A number in figures."""
+    tens, ones = random.randrange(len(_TENS)), random.randrange(1, 10)
+    words = " ".join(_words(random, 1))
     return Draft(
-        "Sort the words alphabetically. Example: dog cow ant -> ant cow dog",
-        f"{' '.join(words)} ->",
-        " ".join(sorted(words)),
+        "Write the number in digits. Example: thirty-one houses -> 31 houses",
+        f"{_TENS[tens]}-{_ONES[ones - 1]} {words}s ->",
+        f"{(tens + 2) * 10 + ones} {words}s",
     )
 
 
@@ -101,7 +104,7 @@ KINDS = {
     "iso_date": iso_date,
     "plural": plural,
     "json_list": json_list,
-    "sorted_words": sorted_words,
+    "digits": digits,
     "last_word": last_word,
     "last_first": last_first,
 }
