@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -85,7 +86,13 @@ class Router:
         return decide(chat_request(messages, **options), self.policy, self._predictor).decision
 
     def record_outcome(self, run_id: str, name: str, value: float, at: float | None = None) -> None:
-        """Note a business outcome of a workflow run; `at` is seconds since 1970, default now."""
+        """Note a business outcome of a workflow run; `at` is seconds since 1970, default now.
+
+        Raises:
+            InvalidRequestError: the value is no finite number.
+        """
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InvalidRequestError(f"value must be a finite number, got {value!r}")
         self.ledger.append_outcome(run_id, name, float(value), at)
 
     def record_feedback(self, decision_id: str, score: float) -> None:
@@ -94,7 +101,7 @@ class Router:
         Raises:
             InvalidRequestError: the score is out of range, or no request has this id.
         """
-        if not 0 <= score <= 1:
+        if not isinstance(score, (int, float)) or not 0 <= score <= 1:
             raise InvalidRequestError(f"score must be from 0 to 1, got {score!r}")
         if self.ledger.request(decision_id) is None:
             raise InvalidRequestError(f"no request has the id {decision_id!r}; it is `completion.id`")

@@ -149,7 +149,7 @@ class Decision:
     """Model ids in the order in which they are tried; empty: no route."""
     candidates: tuple[Candidate, ...]
     policy_version: str
-    """Hash of the policy text, first 12 hex digits."""
+    """Hash of the policy's text and its evidence, first 12 hex digits."""
     artifact_version: str | None = None
 
     def explain(self) -> str:

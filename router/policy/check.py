@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from router.config import suggestion
 from router.policy.evidence import evidence_gap
 from router.policy.load import Policy
-from router.policy.schema import Rule
+from router.policy.schema import CAPABILITIES, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,10 @@ def check(policy: Policy, now: datetime | None = None) -> list[Finding]:
         for place in policy.deployments[model.id]:
             if place.api_key_env and not os.environ.get(place.api_key_env):
                 findings.append(_warn(policy, f"model {model.id!r}: {place.api_key_env} is not set; calls will fail"))
+        for name in model.capabilities or ():
+            if name not in CAPABILITIES:
+                hint = suggestion(name, CAPABILITIES)
+                findings.append(_warn(policy, f"model {model.id!r}: nothing asks for the capability {name!r}{hint}"))
         if not policy.prices[model.id]:
             findings.append(
                 _warn(policy, f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`")

@@ -56,7 +56,8 @@ def from_environment(environ: Mapping[str, str], servers: Mapping[str, str] = SE
         if environ.get(key)
         for call in calls
     ]
-    return keyed + [model for name, base in servers.items() for model in _served(name, base)]
+    served = [model for name, base in servers.items() for model in _served(name, base)]
+    return served + keyed  # from cheap to strong: what comes last serves first
 
 
 def _served(name: str, base: str) -> list[Found]:
@@ -70,6 +71,7 @@ def _served(name: str, base: str) -> list[Found]:
     return [
         Found(id=model, call=f"openai/{model}", api_base=base, where=f"{name} answers at {base}", is_local=True)
         for model in listed
+        if "embed" not in model.lower()
     ]
 
 

@@ -24,7 +24,7 @@ class Policy:
 
     path: Path
     version: str
-    """First 12 hex digits of the SHA-256 of the file's text."""
+    """First 12 hex digits of the SHA-256 of the file's text and of all evidence: whatever can move a route."""
     models: Mapping[str, ModelEntry]
     tasks: Mapping[str, TaskEntry]
     rules: tuple[Rule, ...]
@@ -108,7 +108,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     evidence, evidence_problems = read_evidence(folder / file.evidence)
     return Policy(
         path=document.path,
-        version=hashlib.sha256(document.text.encode()).hexdigest()[:12],
+        version=_version(document.text, evidence),
         models={model.id: model for model in file.models},
         tasks=file.tasks,
         rules=tuple(file.rules),
@@ -125,6 +125,13 @@ def _no_value(where: Path_) -> str:
     name = where[-1]
     key = f"key {shown(name)}" if isinstance(name, str) else f"item {name + 1} of the list"
     return f"{key} has no value; give it one, or remove it"
+
+
+def _version(text: str, evidence: EvidenceTable) -> str:
+    digest = hashlib.sha256(text.encode())
+    for key in sorted(evidence):
+        digest.update(evidence[key].model_dump_json().encode())
+    return digest.hexdigest()[:12]
 
 
 def _prices(model: ModelEntry) -> tuple[Price, ...]:

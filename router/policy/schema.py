@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from router.config import is_secretive
 from router.spend.prices import Price
-from router.types import TAG_NAMES, Deployment
+from router.types import Deployment
 
 NOT_YET = "not supported yet; remove it"
 
@@ -52,6 +52,8 @@ def _known_version(value: object) -> object:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+CAPABILITIES = ("tools", "vision", "json", "embedding")
+"""What a request can need beyond text."""
 Names = Annotated[
     list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
 ]
@@ -245,7 +247,3 @@ class PolicyFile(Section):
     budgets: NotYet = None
     alerts: NotYet = None
     tests: NotYet = None
-
-
-RULE_TAGS = TAG_NAMES
-"""Tags a rule may always name; free-form ones may be named as well."""

@@ -21,7 +21,7 @@ from router.predict.quality import Heads, design
 from router.predict.tasks import TaskModel, likeness
 
 DIMENSIONS = 96
-"""Length of the dense vector; 64 to 192 route alike, and the artifact grows with it."""
+"""Length of the dense vector; 48 to 160 route alike, and the artifact grows with it."""
 MAX_ROWS = 8_192
 """N-grams kept, the most frequent ones: 96 x 8,192 float32 are 3 MB."""
 MIN_TEXTS = 3

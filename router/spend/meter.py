@@ -112,7 +112,9 @@ class Meter:
 def output_cap(params: Mapping[str, Any]) -> int | None:
     """The most output tokens a call asks for (all `n` choices together), or None when it sets no cap."""
     # Where both names are given, servers differ in the one they obey: the bound is the larger.
-    caps = [int(cap) for name in ("max_completion_tokens", "max_tokens") if (cap := params.get(name))]
+    extra = params.get("extra_body")
+    places = (params, extra) if isinstance(extra, Mapping) else (params,)
+    caps = [int(cap) for at in places for name in ("max_completion_tokens", "max_tokens") if (cap := at.get(name))]
     return max(caps) * int(params.get("n") or 1) if caps else None
 
 

@@ -52,13 +52,17 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of it is kept, or none."""
         connection = self.connection()
-        connection.execute("BEGIN IMMEDIATE")
         try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.path}: cannot be written ({error}); free space or mend the folder") from error
 
     def close(self) -> None:
         """Close this process's connections."""

@@ -267,5 +267,7 @@ def _seconds(value: Any, scale: float = 1.0) -> float | None:
             moment = parsedate_to_datetime(str(value))
         except ValueError:
             return None
+        # An offset of -0000 ("no zone known") is read without a zone; HTTP dates are UTC.
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if seconds < float("inf") else None
