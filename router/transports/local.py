@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from router.errors import ConfigurationError, ModelNotFoundError, ProviderError, ProviderTimeoutError, WeightsError
-from router.transports import weights
+from router.transports import catalogue, weights
 from router.transports.base import Transport
 from router.transports.local_server import ServerState, has_engine, read_state
 from router.types import Call, Deployment, Reply
@@ -96,7 +96,7 @@ class LocalTransport:
         if not has_engine():
             raise WeightsError(f"{call.deployment.call}: the engine for local models is not installed. Run: {INSTALL}")
         settings = {
-            "name": name if name in weights.CATALOGUE else gguf.stem,
+            "name": name if name in catalogue.CATALOGUE else gguf.stem,
             "threads": _threads(),
             "context": self._context,
             "idle": self._idle_s,

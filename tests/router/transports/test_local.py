@@ -31,7 +31,7 @@ from router.transports.local import LocalTransport, stop_servers
 from router.types import Call, Deployment, Reply
 
 NAME = "smollm2-135m"
-VERSION = weights.CATALOGUE[NAME].version
+VERSION = catalogue.CATALOGUE[NAME].version
 DEADLINE_S = 60.0
 """For what must happen at some time; no test says how soon."""
 

