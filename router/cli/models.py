@@ -66,7 +66,8 @@ def list_models(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    found = [(model, weights.is_pulled(name), str(weights.file_of(name))) for name, model in catalogue.CATALOGUE.items()]
+    listed = catalogue.CATALOGUE.items()
+    found = [(model, weights.is_pulled(name), str(weights.file_of(name))) for name, model in listed]
     if as_json:
         rows = [
             {

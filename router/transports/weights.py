@@ -76,10 +76,8 @@ def is_pulled(name: str) -> bool:
     """
     path = file_of(name)
     with contextlib.suppress(FileNotFoundError):
-        return (
-            path.stat().st_size == catalogue.CATALOGUE[name].size_bytes
-            and _digest_of(path) == catalogue.CATALOGUE[name].sha256
-        )
+        model = catalogue.CATALOGUE[name]
+        return path.stat().st_size == model.size_bytes and _digest_of(path) == model.sha256
     return False
 
 

@@ -25,7 +25,7 @@ from router.errors import (
     ProviderUnavailableError,
     WeightsError,
 )
-from router.transports import local, local_server, weights
+from router.transports import catalogue, local, local_server, weights
 from router.transports.litellm import LiteLLMTransport
 from router.transports.local import LocalTransport, stop_servers
 from router.types import Call, Deployment, Reply
