@@ -6,7 +6,8 @@ from random import Random
 
 from evals.sources.local_pool.words import FRUITS, PEOPLE, PRODUCTS, Draft
 
-_ASK = "Write one line: the calculation and its result. Example: 3 * 4 - 2 = 10"
+_ASK = "One operation at a time, no words. Examples: 3 * 4 = 12, 12 + 2 = 14 or 9 - 5 = 4, 4 + 3 = 7"
+"""Written steps let small models carry intermediate results; both signs, because they copy the one they see."""
 
 
 def one_step(random: Random) -> Draft:
@@ -27,7 +28,7 @@ def one_step(random: Random) -> Draft:
 
 def two_steps(random: Random) -> Draft:
     """Two operations."""
-    a, b, c = random.randint(2, 6), random.randint(3, 10), random.randint(1, 5)
+    a, b, c = random.randint(2, 6), random.randint(3, 10), random.randint(2, 5)
     text, answer = random.choice(
         (
             (
@@ -56,11 +57,6 @@ def three_steps(random: Random) -> Draft:
                 f"{{person}} buys {a} {{product}}s at {b} dollars and {c} {{fruit}}s at {d} dollars. "
                 "What is the total in dollars?",
                 a * b + c * d,
-            ),
-            (
-                f"{{person}} picked {a} {{fruit}}s on Monday, {b} on Tuesday, {c} on Wednesday and {d} on Friday. "
-                "How many in all?",
-                a + b + c + d,
             ),
             (
                 f"A bus starts with {10 + b} riders. {c} get on, then {d} get on, then {a} get off. "

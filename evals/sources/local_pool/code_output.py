@@ -21,7 +21,6 @@ def expression(random: Random) -> Draft:
             (f"print({a} - {b})", a - b),
             (f'print("{word}" * 2)', word * 2),
             (f"print({a} > {b * 4})", a > b * 4),
-            (f'print("{word}".capitalize())', word.capitalize()),
         )
     )
     return _draft(code, answer)
@@ -60,7 +59,6 @@ def control(random: Random) -> Draft:
                 f"x = {a}\nif x > {b + 3}:\n    print('{left}')\nelse:\n    print('{right}')",
                 left if a > b + 3 else right,
             ),
-            (f"for x in ['{left}', '{right}']:\n    y = x\nprint(y)", right),
             (f"t = 0\nfor i in range({n}):\n    t += {b}\nprint(t)", n * b),
             (f"def f(x):\n    return x + {n}\nprint(f({a}))", a + n),
             (f"def f(x):\n    return x * {b}\nprint(f({a}) + 1)", a * b + 1),
