@@ -44,6 +44,8 @@ def _json_field(text: str) -> Extracted | None:
         string = _STRING.match(rest)
         if string:
             return Extracted(_unescaped(string[1]).strip(), "json")
+        if rest.startswith("'"):  # no JSON, but clear enough
+            return Extracted(rest.splitlines()[0].strip().rstrip(","), "json")
         try:
             value, _ = _DECODER.raw_decode(rest)
         except ValueError:

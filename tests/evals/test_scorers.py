@@ -26,6 +26,7 @@ def value(name: str, response: str, reference: str, **options: object) -> float 
         ('{"reasoning": "a raw\nline break", "answer": "x\\"y"}', 'x"y', "json"),
         ('{"answer": null}', "", "json"),
         ('{"answer": ["a", 1]}', '["a", 1]', "json"),
+        ("{\"answer\": 'x y',\n}", "'x y'", "json"),
         (r"so we get \boxed{\frac{1}{2}} as wanted", r"\frac{1}{2}", "boxed"),
         (r"\boxed{1} or rather \boxed{2}", "2", "boxed"),
         (r"\boxed{3", "3", "boxed"),
