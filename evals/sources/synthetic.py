@@ -9,6 +9,7 @@ from random import Random
 from evals.sources.local_pool import arithmetic, classification, code_output, extraction, reading, rewriting
 from evals.sources.local_pool.words import Draft
 from evals.types import EvalError, Sample, make_sample
+from router.types import Message
 
 STREAMS = 8
 """Prompts are dealt to this many streams by their hash; seeds that differ modulo it never share a prompt."""
@@ -47,9 +48,15 @@ def local_pool(task: str, *, seed: int, count: int) -> list[Sample]:
         if draft is None:
             raise EvalError(f"local-pool task {task!r}: kind {name!r} has no {count} different prompts; lower `count`")
         seen.add(draft.prompt)
-        messages = ({"role": "system", "content": draft.system}, {"role": "user", "content": draft.prompt})
-        samples.append(make_sample(task, messages, draft.reference, subtask=name, metadata={"seed": seed}))
+        samples.append(make_sample(task, _messages(draft), draft.reference, subtask=name, metadata={"seed": seed}))
     return samples
+
+
+def _messages(draft: Draft) -> tuple[Message, ...]:
+    turns = [("system", draft.system)]
+    if draft.example is not None:
+        turns += [("user", draft.example[0]), ("assistant", draft.example[1])]
+    return tuple({"role": role, "content": text} for role, text in [*turns, ("user", draft.prompt)])
 
 
 def _fresh(draw: Callable[[Random], Draft], random: Random, stream: int, seen: set[str]) -> Draft | None:

@@ -6,8 +6,11 @@ from random import Random
 
 from evals.sources.local_pool.words import FRUITS, PEOPLE, PRODUCTS, Draft
 
-_ASK = "One operation at a time, no words. Examples: 3 * 4 = 12, 12 + 2 = 14 or 9 - 5 = 4, 4 + 3 = 7"
-"""Written steps let small models carry intermediate results; both signs, because they copy the one they see."""
+_EXAMPLE = (
+    "4 boxes hold 9 cups each. 6 cups break, 2 are added. How many cups are there?",
+    "4 * 9 = 36\n36 - 6 = 30\n30 + 2 = 32",
+)
+"""Written steps let small models carry intermediate results; several signs, because they copy the one they see."""
 
 
 def one_step(random: Random) -> Draft:
@@ -70,7 +73,7 @@ def three_steps(random: Random) -> Draft:
 
 def _draft(text: str, answer: int, random: Random) -> Draft:
     filled = text.format(person=random.choice(PEOPLE), fruit=random.choice(FRUITS), product=random.choice(PRODUCTS))
-    return Draft(_ASK, filled, str(answer))
+    return Draft("Write equations only.", filled, str(answer), _EXAMPLE)
 
 
 KINDS = {"one_step": one_step, "two_steps": two_steps, "three_steps": three_steps}

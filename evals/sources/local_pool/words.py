@@ -13,6 +13,8 @@ class Draft:
     """Instruction, as the system message; small models follow it better there than in front of the input."""
     prompt: str
     reference: str
+    example: tuple[str, str] | None = None
+    """A question and its answer, shown as an earlier turn, where words cannot teach the form of the answer."""
 
 
 PEOPLE = (
