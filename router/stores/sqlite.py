@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ BUSY_TIMEOUT_S = 30.0
 
 
 class Database:
-    """One SQLite file in WAL mode: a connection per thread, safe after fork.
+    """One SQLite file in WAL mode: one connection per process, which threads take in turn; safe to fork.
 
     Args:
         path: the file; its folder is made when missing.
@@ -29,50 +30,51 @@ class Database:
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
         self.path = path
         self._migrations = migrations
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._connections: list[tuple[int, threading.Thread, sqlite3.Connection]] = []
+        # SQLite lets one writer in at a time and makes the others poll; a lock wakes them. It is re-entrant, since
+        # the garbage collector may end a dropped stream, and so write its row, in the middle of any statement.
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path.parent}: cannot be made ({error.strerror}); give another state folder") from error
+        with _registry:
+            _databases.add(self)
         self._migrate()
 
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection, in autocommit mode."""
-        pid = os.getpid()
-        # After a fork the parent's connection must be neither used nor closed (SQLite, "How To Corrupt",
-        # section 2.6); it stays in the list, untouched, until the child ends.
-        if getattr(self._local, "pid", None) != pid:
-            self._local.connection, self._local.pid = self._open(), pid
-        connection: sqlite3.Connection = self._local.connection
-        return connection
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """The connection, in autocommit mode, for this thread alone while the block runs."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._open()
+            yield self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: all of it is kept, or none."""
-        connection = self.connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+        """A write transaction: all of it is kept, or none. One inside another becomes part of it."""
+        with self.connection() as connection:
+            if connection.in_transaction:
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"{self.path}: cannot be written ({error}); free space or mend the folder") from error
+                return
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as error:
+                raise StoreError(f"{self.path}: cannot be written ({error}); free space or mend the folder") from error
 
     def close(self) -> None:
-        """Close this process's connections."""
-        pid = os.getpid()
+        """Close the file; it opens again by itself if a call that is still running has to be booked."""
         with self._lock:
-            for owner, _, connection in self._connections:
-                if owner == pid:
-                    connection.close()
-            self._connections = [entry for entry in self._connections if entry[0] != pid]
-        self._local = threading.local()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -84,34 +86,23 @@ class Database:
             connection.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be opened ({error}); move it away to start afresh") from error
-        self._keep(connection)
         return connection
 
-    def _keep(self, connection: sqlite3.Connection) -> None:
-        """Remember a connection for `close()`, and close those whose thread has ended."""
-        pid = os.getpid()
-        with self._lock:
-            ended = [entry for entry in self._connections if entry[0] == pid and not entry[1].is_alive()]
-            for entry in ended:
-                entry[2].close()
-                self._connections.remove(entry)
-            self._connections.append((pid, threading.current_thread(), connection))
-
     def _migrate(self) -> None:
-        connection = self.connection()
-        if self._schema_number(connection) == len(self._migrations):
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # Read again under the lock: another process may have migrated meanwhile.
-            for number in range(self._schema_number(connection), len(self._migrations)):
-                for statement in self._migrations[number].split(";\n\n"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        with self.connection() as connection:
+            if self._schema_number(connection) == len(self._migrations):
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                # Read again under the lock: another process may have migrated meanwhile.
+                for number in range(self._schema_number(connection), len(self._migrations)):
+                    for statement in self._migrations[number].split(";\n\n"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {number + 1}")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     def _schema_number(self, connection: sqlite3.Connection) -> int:
         try:
@@ -136,3 +127,38 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if "locked" not in str(error) or time.monotonic() > until_s:
                 raise
             time.sleep(0.01)
+
+
+# SQLite keeps its locks in the process's memory, beside those of the operating system. A child that inherits an open
+# file believes to hold what only its parent holds: it waits for ever for a transaction that some other thread had
+# open, or writes into a log that the parent deletes on closing. So no file is open while a process forks.
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_registry = threading.Lock()
+_held: list[Database] = []
+
+
+def _before_fork() -> None:
+    _registry.acquire()
+    for database in list(_databases):
+        database._lock.acquire()
+        _held.append(database)
+        database.close()
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop()._lock.release()
+    _registry.release()
+
+
+def _after_fork_in_child() -> None:
+    global _registry
+    _registry = threading.Lock()
+    _held.clear()
+    for database in _databases:
+        database._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
