@@ -6,13 +6,12 @@ Exit codes: 0 done or bar held, 1 bar failed, 2 not enough evidence, 3 broken in
 
 from __future__ import annotations
 
-import importlib
 import sys
-from importlib.metadata import entry_points
 
 import click
 
 from router._version import __version__
+from router.cli.lazy import LazyGroup
 from router.errors import RouterError
 
 BROKEN = 3
@@ -30,26 +29,12 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Knows its commands by name and imports one when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Our own commands and those that other packages add by entry point."""
-        return sorted({*COMMANDS, *(point.name for point in entry_points(group="clearbar.commands"))})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command."""
-        if cmd_name in COMMANDS:
-            module, _, name = COMMANDS[cmd_name].partition(":")
-            found: click.Command = getattr(importlib.import_module(module), name)
-            return found
-        for point in entry_points(group="clearbar.commands", name=cmd_name):
-            loaded: click.Command = point.load()
-            return loaded
-        return None
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    joined_by="clearbar.commands",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="clearbar")
 def cli() -> None:
     """Route every request to the cheapest model that clears the quality bar."""

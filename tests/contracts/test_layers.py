@@ -31,7 +31,7 @@ ONE_DOOR = {
     "datasets": "",
     "ragas": "",
 }
-FOR_EVALS = ("router", "router.outcomes", "router.config", "router.errors", "router.types")
+FOR_EVALS = ("router", "router.outcomes", "router.config", "router.errors", "router.types", "router.cli.lazy")
 
 
 def sources(package: str) -> dict[str, Path]:

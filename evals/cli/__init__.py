@@ -1,0 +1,20 @@
+"""`clearbar eval`: ask a suite, read the result, turn it into evidence and outcome tables. One file a command."""
+
+from __future__ import annotations
+
+import click
+
+from router.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "outcomes": "evals.cli.outcomes:outcomes",
+    "propose": "evals.cli.propose:propose",
+    "report": "evals.cli.report:report",
+    "rescore": "evals.cli.rescore:rescore",
+    "run": "evals.cli.run:run",
+}
+
+
+@click.group(name="eval", cls=LazyGroup, lazy=COMMANDS)
+def eval_group() -> None:
+    """Measure how well models do, and turn it into evidence."""

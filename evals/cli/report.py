@@ -1,0 +1,96 @@
+"""`clearbar eval report`: what each candidate reached."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evals.cli.shared import BAR_FAILED, TOO_LITTLE
+from evals.types import EvalError
+
+if TYPE_CHECKING:
+    from evals.summary import Standing
+
+
+@click.command()
+@click.argument("rundir", type=click.Path(file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
+def report(rundir: str, as_json: bool) -> int:
+    """Show what each candidate reached on each task.
+
+    Exits with 0 when every bar of the suite is held by some candidate, 1 when one is missed by all, 2 when one
+    is open.
+    """
+    from evals.store import Run
+    from evals.summary import standings
+
+    found = standings(Run(rundir))
+    if not found:
+        raise EvalError(f"{rundir}: no scored answer yet; run the suite first")
+    if as_json:
+        click.echo(json.dumps([_standing_row(standing) for standing in found], indent=2))
+    else:
+        print_table(rundir)
+    return _verdict_code(found)
+
+
+def print_table(rundir: str) -> None:
+    """Print a run as a table of tasks and models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from evals.store import Run
+    from evals.summary import standings
+
+    table = Table(
+        "task", "model", "mean", "95 % interval", "n", "USD / 1,000", "p50 s", "bar", box=None, pad_edge=False
+    )
+    for standing in standings(Run(rundir)):
+        extra = f" ({standing.failed} failed)" if standing.failed else ""
+        extra += f" ({standing.unscored} unscored)" if standing.unscored else ""
+        bar = "" if standing.bar is None else f"{standing.bar:g} {standing.verdict} (lower {standing.lower:.3f})"
+        table.add_row(
+            standing.task,
+            standing.candidate,
+            f"{standing.interval.value:.3f}",
+            f"{standing.interval.low:.3f} to {standing.interval.high:.3f}",
+            f"{standing.n}{extra}",
+            "unknown" if standing.cost_usd is None else f"{standing.cost_usd * 1000:.4f}",
+            "" if standing.latency_p50_s is None else f"{standing.latency_p50_s:.2f}",
+            bar,
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _standing_row(standing: Standing) -> dict[str, Any]:
+    return {
+        "task": standing.task,
+        "model": standing.candidate,
+        "n": standing.n,
+        "failed": standing.failed,
+        "unscored": standing.unscored,
+        "mean": standing.interval.value,
+        "wilson_low": standing.interval.low,
+        "wilson_high": standing.interval.high,
+        "lower": standing.lower,
+        "confidence": standing.confidence,
+        "bar": standing.bar,
+        "verdict": standing.verdict,
+        "cost_usd": standing.cost_usd,
+        "latency_p50_s": standing.latency_p50_s,
+        "model_versions": list(standing.versions),
+    }
+
+
+def _verdict_code(found: Sequence[Standing]) -> int:
+    verdicts: dict[str, set[str]] = {}
+    for standing in found:
+        if standing.verdict is not None:
+            verdicts.setdefault(standing.task, set()).add(standing.verdict)
+    open_ = [task for task, seen in verdicts.items() if "held" not in seen and "not enough evidence" in seen]
+    missed = [task for task, seen in verdicts.items() if seen == {"failed"}]
+    return TOO_LITTLE if open_ else BAR_FAILED if missed else 0

@@ -1,0 +1,137 @@
+"""`clearbar eval run`: ask every sample of every candidate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from evals.cli.report import print_table
+from evals.cli.shared import BROKEN, TOO_LITTLE, chosen_candidates
+from evals.types import EvalError
+
+if TYPE_CHECKING:
+    from evals.plan import Plan
+    from evals.runner import Progress
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--policy", help="Policy that lists the candidates; default as for every command.")
+@click.option("--candidates", help="Model ids, separated by commas; default: all chat models of the policy.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Directory of the run.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many samples of each task.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, help="How often each sample is asked.")
+@click.option("--seed", type=int, help="Fresh generated samples by another seed.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out: ask what is missing or failed.")
+@click.option("--yes", is_flag=True, help="Do not ask before calling models.")
+@click.option("--max-cost-usd", type=str, help="Send nothing that could take the run above this.")
+@click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
+def run(
+    suite: str,
+    policy: str | None,
+    candidates: str | None,
+    out: str,
+    limit: int | None,
+    repeats: int,
+    seed: int | None,
+    resume: bool,
+    yes: bool,
+    max_cost_usd: str | None,
+    as_json: bool,
+) -> int:
+    """Ask every sample of SUITE (a YAML file, or a shipped name such as `local`) of every candidate."""
+    from evals.plan import plan_run
+    from evals.runner import execute
+    from evals.store import Run
+    from evals.suite import load_suite
+    from evals.summary import MAX_FAILED
+    from router import Router
+
+    cap = _amount(max_cost_usd)
+    target = Run(out)
+    if target.exists and not resume:
+        raise EvalError(f"{out} already holds a run; go on with --resume, or give a fresh --out")
+    asked = load_suite(suite, seed=seed)
+    with Router(policy) as router:
+        chosen = chosen_candidates(candidates, router.policy.models)
+        plan = plan_run(asked, router, chosen, target, limit=limit, repeats=repeats)
+        _show_plan(plan, chosen)
+        if plan.jobs and not yes and not _confirmed():
+            raise click.Abort()
+        progress = execute(plan, asked, router, target, max_cost_usd=cap, on_progress=_show_progress)
+    _end_progress(progress)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "run_id": plan.manifest.run_id,
+                    "out": out,
+                    "suite_sha256": plan.manifest.suite_sha256,
+                    "cells": plan.done + progress.total,
+                    "finished": plan.done + progress.finished - progress.failed,
+                    "failed": progress.failed,
+                    "spent_usd": float(progress.spent_usd),
+                    "stopped_by_cap": progress.is_stopped_by_cap,
+                }
+            )
+        )
+    else:
+        print_table(out)
+    if progress.is_stopped_by_cap:
+        click.echo(f"stopped at --max-cost-usd {cap}; raise it and add --resume to go on", err=True)
+        return TOO_LITTLE
+    if progress.failed:
+        click.echo(f"{progress.failed} calls failed; ask them again with --resume", err=True)
+        return BROKEN if progress.failed > MAX_FAILED * progress.total else 0
+    return 0
+
+
+def _amount(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+    except ArithmeticError:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise EvalError(f"--max-cost-usd {text!r}: give an amount in USD, such as 0.50")
+    return amount
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise EvalError("nobody is here to confirm the calls above; add --yes")
+    return click.confirm("Call the models now?", err=True)
+
+
+def _show_plan(plan: Plan, candidates: Sequence[str]) -> None:
+    from collections import Counter
+
+    calls = Counter(job.cell.candidate for job in plan.jobs)
+    tasks = Counter(sample.task for sample in plan.samples)
+    counts = ", ".join(f"{task} {count}" for task, count in tasks.items())
+    click.echo(f"suite {plan.manifest.suite}: {len(plan.samples)} samples ({counts})", err=True)
+    for candidate in candidates:
+        worst = plan.worst_usd(candidate)
+        price = "price unknown" if worst is None else f"at most ${worst:.4f} at list price"
+        click.echo(f"  {candidate}: {calls[candidate]} calls, {price}", err=True)
+    if plan.done:
+        click.echo(f"  {plan.done} cells are finished already", err=True)
+
+
+def _show_progress(progress: Progress) -> None:
+    is_terminal = sys.stderr.isatty()
+    if not is_terminal and progress.finished % 50 and progress.finished != progress.total:
+        return
+    line = f"{progress.finished}/{progress.total} cells, {progress.failed} failed, ${progress.spent_usd:.4f}"
+    click.echo(f"\r{line}" if is_terminal else line, err=True, nl=not is_terminal)
+
+
+def _end_progress(progress: Progress) -> None:
+    if progress.finished and sys.stderr.isatty():
+        click.echo(err=True)
