@@ -34,6 +34,7 @@ class Journey:
         self.cache_key: str | None = None
         self._keeper: ExactCache | None = None
         self._sent_s = self.started_s
+        self._is_settled = False
 
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]], cache: ExactCache | None) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
@@ -92,7 +93,9 @@ class Journey:
 
     def finish_stream(self, call: Call, payload: Mapping[str, Any], outcome: Outcome, error: str | None) -> Completion:
         """The same for a stream, which is settled when it ends, however it ends."""
-        self.meter.settle_stream(call, payload, outcome, time.monotonic() - self._sent_s, error)
+        if not self._is_settled:  # else its row could not be written the first time
+            self.meter.settle_stream(call, payload, outcome, time.monotonic() - self._sent_s, error)
+            self._is_settled = True
         return self.finish(call, payload, outcome, error)
 
     def answer_from(self, entry: Entry, policy_version: str) -> Completion:

@@ -16,7 +16,9 @@ from router.types import TAG_NAMES, Message, Request, Tags
 FROM_THE_POLICY = ("api_key", "api_base", "base_url", "deployment_id", "custom_llm_provider")
 """Parameters that name a provider: they would lead a request around its route."""
 
-COUNTS = ("max_tokens", "max_completion_tokens", "n")
+FROM_THE_ARGUMENTS = ("model", "messages", "input", "stream")
+"""In `extra_body` they would replace what was routed, counted and paid for."""
+COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")
 """Parameters that bound the output, and so the cost."""
 MOST_USD = 1_000_000_000
 """No request costs more; a larger limit is a mistake, and one with a huge exponent an attack."""
@@ -73,11 +75,9 @@ def _request(
         raise InvalidRequestError(f"bar must be a number from 0 to 1, got {_shown(bar)}")
     if timeout_s is not None and not (_is_number(timeout_s) and timeout_s > 0):
         raise InvalidRequestError(f"timeout_s must be a number of seconds above 0, got {_shown(timeout_s)}")
-    for name in COUNTS:
-        count = rest.get(name)
-        # Some servers read -1 as "no end", which would lead around every limit on the cost.
-        if count is not None and (type(count) is not int or count < 1):
-            raise InvalidRequestError(f"{name} must be a whole number of 1 or more, or left out; got {_shown(count)}")
+    _check_counts(rest)
+    if (body := rest.get("extra_body")) is not None:
+        _check_body(body)
     return Request(
         id=_new_id(),
         params={name: value for name, value in rest.items() if name not in TAG_NAMES},
@@ -88,6 +88,24 @@ def _request(
         max_cost_usd=None if max_cost_usd is None else _dollars(max_cost_usd),
         timeout_s=timeout_s,
     )
+
+
+def _check_counts(params: Mapping[str, Any]) -> None:
+    for name in COUNTS:
+        count = params.get(name)
+        # Some servers read -1 as "no end", which would lead around every limit on the cost.
+        if count is not None and (type(count) is not int or count < 1):
+            raise InvalidRequestError(f"{name} must be a whole number of 1 or more, or left out; got {_shown(count)}")
+
+
+def _check_body(body: object) -> None:
+    """`extra_body` goes into the provider's request as it is, over everything else."""
+    if not isinstance(body, Mapping):
+        raise InvalidRequestError(f"extra_body must be a dict, got {_shown(body)}")
+    for name in (*FROM_THE_POLICY, *FROM_THE_ARGUMENTS):
+        if name in body:
+            raise InvalidRequestError(f"{name} may not stand in extra_body: it would replace what is routed and billed")
+    _check_counts(body)
 
 
 def _new_id() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
@@ -25,9 +27,18 @@ class _Received:
 
     def add(self, chunk: Mapping[str, Any]) -> Payload:
         self._chunks.append(chunk)
-        if self._deadline_s is not None and time.monotonic() > self._deadline_s:
-            raise DeadlineExceededError("the request's time ran out in the middle of the stream")
+        if self.left_s == 0:
+            raise self.too_late()
         return Payload(chunk)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        return None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
+
+    @staticmethod
+    def too_late() -> DeadlineExceededError:
+        return DeadlineExceededError("the request's time ran out in the middle of the stream")
 
     def book(self, end: End, error: BaseException | None = None) -> None:
         if self._completion is None:
@@ -50,26 +61,29 @@ class _Received:
 class Stream:
     """An answer as it comes: iterate for OpenAI's chunks, then read `.completion`.
 
-    Close it (or use `with`) to stop early; what was received until then is billed and booked.
+    Close it (or use `with`) to stop early; what was received until then is billed and booked. Another thread may
+    close it: that waits for the chunk that is on its way.
     """
 
     def __init__(self, chunks: Iterator[Mapping[str, Any]], finish: Finish, deadline_s: float | None = None) -> None:
         self._chunks, self._received = chunks, _Received(finish, deadline_s)
+        self._lock = threading.RLock()
 
     def __iter__(self) -> Iterator[Payload]:
         return self
 
     def __next__(self) -> Payload:
-        if self._received.is_booked:
-            raise StopIteration
-        try:
-            return self._received.add(next(self._chunks))
-        except StopIteration:
-            self._received.book("ok")
-            raise
-        except BaseException as error:
-            self._stop("error" if isinstance(error, RouterError) else "cut", error)
-            raise
+        with self._lock:
+            if self._received.is_booked:
+                raise StopIteration
+            try:
+                return self._received.add(next(self._chunks))
+            except StopIteration:
+                self._received.book("ok")
+                raise
+            except BaseException as error:
+                self._stop("error" if isinstance(error, RouterError) else "cut", error)
+                raise
 
     @property
     def completion(self) -> Completion:
@@ -78,8 +92,9 @@ class Stream:
 
     def close(self) -> None:
         """Stop reading, close the connection and book what was received."""
-        if not self._received.is_booked:
-            self._stop("cut", None)
+        with self._lock:
+            if not self._received.is_booked:
+                self._stop("cut", None)
 
     def _stop(self, end: End, error: BaseException | None) -> None:
         try:
@@ -99,7 +114,7 @@ class Stream:
 
     def __del__(self) -> None:
         # A stream that was dropped halfway has been paid for as well.
-        if getattr(self, "_received", None) is not None:
+        if getattr(self, "_lock", None) is not None:
             self.close()
 
 
@@ -118,7 +133,7 @@ class AsyncStream:
         if self._received.is_booked:
             raise StopAsyncIteration
         try:
-            return self._received.add(await anext(self._chunks))
+            return self._received.add(await self._next())
         except StopAsyncIteration:
             self._received.book("ok")
             raise
@@ -130,6 +145,15 @@ class AsyncStream:
     def completion(self) -> Completion:
         """The whole answer; RuntimeError while the stream is still open."""
         return self._received.completion
+
+    async def _next(self) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(self._received.left_s) as limit:
+                return await anext(self._chunks)
+        except TimeoutError:
+            if limit.expired():
+                raise self._received.too_late() from None
+            raise
 
     async def aclose(self) -> None:
         """Stop reading, close the connection and book what was received."""

@@ -15,7 +15,7 @@ from router.config import suggestion
 from router.errors import UnknownModelError
 from router.policy import Bar, ModelEntry, Policy, Rule, evidence_gap, match
 from router.select import Offer, plan
-from router.spend.meter import output_cap
+from router.spend.meter import choices_of, output_cap
 from router.spend.prices import Price, price_on
 from router.tokens import count_request, estimate_tokens
 from router.types import Candidate, Decision, Prediction, Request, TaskGuess
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TYPICAL_OUTPUT_TOKENS = 256
 """Expected output where no artifact predicts it; only used to compare prices."""
+UNBOUNDED = ("web_search_options", "audio")
+"""Parameters that are billed by something else than text tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,13 +169,17 @@ class _Sheet:
             return None
         if self.request.has_media:
             return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
+        if extras := [name for name in UNBOUNDED if self.request.params.get(name)]:
+            return f"the cost of {extras[0]} cannot be bounded, and max_cost_usd asks for a bound"
         if price is None:
             return "its price is unknown, and max_cost_usd asks for a bound"
         worst = price.worst(self.input_bound, self._cap(model))
         return f"may cost up to ${worst:f}, above max_cost_usd ${self.limit:f}" if worst > self.limit else None
 
     def _cap(self, model: ModelEntry) -> int:
-        return 0 if self.request.kind == "embedding" else output_cap(self.request.params) or model.max_output_tokens
+        if self.request.kind == "embedding":
+            return 0
+        return output_cap(self.request.params) or model.max_output_tokens * choices_of(self.request.params)
 
     def _expected(self, price: Price | None, prediction: Prediction | None) -> Decimal | None:
         if price is None:

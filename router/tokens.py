@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,14 +64,14 @@ def count_tokens(text: str) -> int:
 def count_request(request: Request) -> int:
     """Upper bound of a request's input tokens: what a hold must cover.
 
-    Tokens of all texts, names, roles, tool calls and schemas, plus 4 per message and 3 per request.
+    Tokens of all texts, names, roles, tool calls, schemas and whatever else of the parameters holds text (a
+    provider may read any of them), plus 4 per message and 3 per request.
     Images, audio and files are not counted: their price follows the provider's own rule.
     """
     if request.kind == "embedding":
         return _embedding_tokens(request.params.get("input"))
     texts = [text for message in request.messages for text in _message_texts(message)]
-    texts += [_compact(request.params[name]) for name in ("tools", "functions", "response_format", "prediction")
-              if request.params.get(name)]  # fmt: skip
+    texts += [_compact(value) for value in request.params.values() if isinstance(value, (str, Mapping, list, tuple))]
     return sum(map(count_tokens, texts)) + TOKENS_PER_MESSAGE * len(request.messages) + TOKENS_PER_REQUEST
 
 

@@ -86,10 +86,14 @@ class ExactCache:
         return Entry(**kept)
 
     def put(self, key: str, model: str, payload: Mapping[str, Any]) -> None:
-        """Keep an answer, if it is one that may be served again."""
-        if is_storable(payload):
+        """Keep an answer, if it is one that may be served again and has a JSON form."""
+        if not is_storable(payload):
+            return
+        try:
             text = json.dumps({"model": model, "payload": payload}, ensure_ascii=True)
-            self._store.set(key, text, expire_s=EXPIRE_S)
+        except (TypeError, ValueError, RecursionError):
+            return  # it was paid for: that it cannot be kept is no reason not to hand it over
+        self._store.set(key, text, expire_s=EXPIRE_S)
 
     def close(self) -> None:
         """Close the store behind it."""

@@ -6,7 +6,9 @@ Exit codes: 0 done or bar held, 1 bar failed, 2 not enough evidence, 3 broken in
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 
 import click
 
@@ -41,7 +43,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; every mistake of a user ends in one clear line and an exit code, never in a traceback."""
+    """Run the command; every mistake of a user ends in one clear line and an exit code, not in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # Tables hold signs that an ASCII terminal lacks; a "?" in their place is better than a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_wanted:
@@ -60,5 +66,8 @@ def main() -> None:
         code = 0
     except OSError as error:
         click.echo(f"clearbar: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+        code = BROKEN
+    except Exception:  # noqa: BLE001  our own mistake: Python would end with 1, which means that a bar failed
+        traceback.print_exc()
         code = BROKEN
     sys.exit(code if isinstance(code, int) else 0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("more", nargs=-1, metavar="", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the artifact goes.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same tables and seed, same hash."
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same tables and seed, same hash."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def train(first: tuple[Path, ...], more: tuple[Path, ...], out: Path, seed: int, as_json: bool) -> None:

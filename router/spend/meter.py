@@ -115,7 +115,14 @@ def output_cap(params: Mapping[str, Any]) -> int | None:
     extra = params.get("extra_body")
     places = (params, extra) if isinstance(extra, Mapping) else (params,)
     caps = [int(cap) for at in places for name in ("max_completion_tokens", "max_tokens") if (cap := at.get(name))]
-    return max(caps) * int(params.get("n") or 1) if caps else None
+    return max(caps) * choices_of(params) if caps else None
+
+
+def choices_of(params: Mapping[str, Any]) -> int:
+    """How many answers a call asks for."""
+    extra = params.get("extra_body")
+    places = (params, extra) if isinstance(extra, Mapping) else (params,)
+    return max(int(at.get(name) or 1) for at in places for name in ("n", "best_of"))
 
 
 def version_of(payload: Mapping[str, Any]) -> str | None:

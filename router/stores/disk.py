@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.errors import StoreError
+from router.stores.forks import ForkSafe
 
 if TYPE_CHECKING:
     import diskcache
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIZE_LIMIT_BYTES = 1 << 30
+BUSY_TIMEOUT_S = 1.0
+"""A request waits no longer than this for other processes that write to the store."""
 WRITES_PER_CULL = 512
 """Looking for entries to evict at each write, as diskcache does by itself, doubles a write's cost."""
 
 
-class TextStore:
+class TextStore(ForkSafe):
     """Text by key, shared by threads and processes, bounded in size (the oldest entries go first).
 
     A store that is damaged, locked or full counts as empty and says so in the log: no request fails for it.
@@ -34,11 +37,13 @@ class TextStore:
         self._directory, self._failures = directory, _failures()
         self._cache = _open(directory, size_limit_bytes)
         self._writes = itertools.count(1)
+        super().__init__()
 
     def get(self, key: str) -> str | None:
         """The text behind a key, or None. A row that is no text is dropped and logged, never decoded."""
         try:
-            text: str | None = self._cache.get(key)
+            with self._lock:
+                text: str | None = self._cache.get(key)
         except StoreError as error:
             log.warning("dropped an entry of the cache: %s", error)
             self.delete(key)
@@ -51,25 +56,28 @@ class TextStore:
     def set(self, key: str, text: str, *, expire_s: float) -> None:
         """Keep a text for so many seconds."""
         try:
-            self._cache.set(key, text, expire=expire_s)
-            if next(self._writes) % WRITES_PER_CULL == 0:
-                self._cache.cull()
+            with self._lock:
+                self._cache.set(key, text, expire=expire_s)
+                if next(self._writes) % WRITES_PER_CULL == 0:
+                    self._cache.cull()
         except self._failures as error:
             self._tell(error)
 
     def delete(self, key: str) -> bool:
         """Drop a key; True when it was there."""
         try:
-            return bool(self._cache.delete(key))
+            with self._lock:
+                return bool(self._cache.delete(key))
         except self._failures as error:
             self._tell(error)
             return False
 
     def _tell(self, error: Exception) -> None:
-        log.warning("the cache in %s does not work (%s); delete the folder to start afresh", self._directory, error)
+        reason = str(error) or type(error).__name__
+        log.warning("the cache in %s does not work (%s); delete the folder to start afresh", self._directory, reason)
 
     def close(self) -> None:
-        """Close the store's files."""
+        """Close this thread's file; the others' close when their threads end."""
         self._cache.close()
 
 
@@ -126,6 +134,7 @@ def _open(directory: Path, size_limit_bytes: int) -> diskcache.Cache:
     try:
         return diskcache.Cache(
             str(directory),
+            timeout=BUSY_TIMEOUT_S,
             disk=_text_disk(),
             size_limit=size_limit_bytes,
             cull_limit=0,

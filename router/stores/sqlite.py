@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from router.errors import StoreError
+from router.stores.forks import ForkSafe
 
 BUSY_TIMEOUT_S = 30.0
 
 
-class Database:
+class Database(ForkSafe):
     """One SQLite file in WAL mode: one connection per process, which threads take in turn; safe to fork.
+
+    SQLite lets one writer in at a time and makes the others poll; taking turns wakes them.
 
     Args:
         path: the file; its folder is made when missing.
@@ -30,16 +30,12 @@ class Database:
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
         self.path = path
         self._migrations = migrations
-        # SQLite lets one writer in at a time and makes the others poll; a lock wakes them. It is re-entrant, since
-        # the garbage collector may end a dropped stream, and so write its row, in the middle of any statement.
-        self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        super().__init__()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path.parent}: cannot be made ({error.strerror}); give another state folder") from error
-        with _registry:
-            _databases.add(self)
         self._migrate()
 
     @contextmanager
@@ -127,38 +123,3 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if "locked" not in str(error) or time.monotonic() > until_s:
                 raise
             time.sleep(0.01)
-
-
-# SQLite keeps its locks in the process's memory, beside those of the operating system. A child that inherits an open
-# file believes to hold what only its parent holds: it waits for ever for a transaction that some other thread had
-# open, or writes into a log that the parent deletes on closing. So no file is open while a process forks.
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_registry = threading.Lock()
-_held: list[Database] = []
-
-
-def _before_fork() -> None:
-    _registry.acquire()
-    for database in list(_databases):
-        database._lock.acquire()
-        _held.append(database)
-        database.close()
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop()._lock.release()
-    _registry.release()
-
-
-def _after_fork_in_child() -> None:
-    global _registry
-    _registry = threading.Lock()
-    _held.clear()
-    for database in _databases:
-        database._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -91,11 +91,11 @@ class LiteLLMTransport:
             send = library.acompletion if call.kind == "chat" else library.aembedding
             async with asyncio.timeout(call.timeout_s):
                 answer = await send(**arguments)
-        if not call.stream:
-            return Reply(payload=whole_answer(answer, call))
-        chunks = _achunks(answer, call)
-        await anext(chunks)
-        return Reply(chunks=chunks)
+                if call.stream:
+                    chunks = _achunks(answer, call)
+                    await anext(chunks)
+                    return Reply(chunks=chunks)
+        return Reply(payload=whole_answer(answer, call))
 
     def close(self) -> None:
         """Nothing to do: litellm keeps its connections in a pool of the process, which others may be using."""

@@ -128,3 +128,12 @@ def test_an_embedding_request_takes_one_text_or_several(texts: Any, listed: list
 def test_an_embedding_request_takes_nothing_else(texts: Any) -> None:
     with pytest.raises(InvalidRequestError, match="input must be a text or a non-empty list of texts"):
         embedding_request(texts)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"model": "gpt-9"}, {"messages": []}, {"stream": True}, {"api_key": "x"}, {"max_tokens": -1}, {"n": "50"}, [1]],
+)
+def test_the_extra_body_cannot_replace_what_is_routed_and_billed(body: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(body)) if isinstance(body, dict) else "extra_body"):
+        chat_request([{"role": "user", "content": "hello"}], extra_body=body)

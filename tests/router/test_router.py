@@ -313,3 +313,87 @@ def test_without_a_policy_the_error_names_the_three_ways(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(router.ConfigurationError, match=r"policy=PATH.*CLEARBAR_POLICY.*policies/default\.yaml"):
         router.Router()
+
+
+@pytest.mark.parametrize("name", ["web_search_options", "audio"])
+def test_what_is_not_billed_by_text_tokens_is_refused_under_a_limit(make: Make, name: str) -> None:
+    extras: dict[str, Any] = {name: {"any": "thing"}}
+    with pytest.raises(router.NoRouteError, match=f"the cost of {name} cannot be bounded"):
+        make().complete(HELLO, model="small", max_cost_usd=1, stream=False, **extras)
+
+
+def test_all_answers_of_a_call_count_toward_its_limit(make: Make) -> None:
+    decision = make().explain(HELLO, max_cost_usd="0.03", extra_body={"n": 3})
+    assert decision.plan == ()
+    assert decision.candidates[0].worst_cost_usd == Decimal("0.049167")
+
+
+class SlowChunks:
+    """A transport whose streams wait for a sign before their second chunk."""
+
+    def __init__(self) -> None:
+        self.may_go_on, self.is_waiting = threading.Event(), threading.Event()
+
+    def send(self, call: Any) -> Any:
+        def chunks() -> Iterator[dict[str, Any]]:
+            yield {"choices": [{"index": 0, "delta": {"content": "one "}}]}
+            self.is_waiting.set()
+            self.may_go_on.wait()
+            yield {"choices": [{"index": 0, "delta": {"content": "two "}}]}
+            yield {"choices": [{"index": 0, "delta": {"content": "three"}, "finish_reason": "stop"}]}
+
+        return router.Reply(chunks=chunks())
+
+    async def asend(self, call: Any) -> Any:
+        async def chunks() -> Any:
+            yield {"choices": [{"index": 0, "delta": {"content": "one "}}]}
+            await asyncio.Event().wait()
+
+        return router.Reply(chunks=chunks())
+
+    def close(self) -> None:
+        self.may_go_on.set()
+
+
+def test_a_stream_closed_by_another_thread_bills_all_that_was_handed_out(make: Make, tmp_path: Path) -> None:
+    make()
+    transport, read = SlowChunks(), list[str]()
+    with router.Router(tmp_path / "policy.yaml", tmp_path / "state", transport) as one:
+        stream = one.complete(HELLO, stream=True)
+        reader = threading.Thread(target=lambda: read.extend(part.choices[0].delta.content for part in stream))
+        reader.start()
+        transport.is_waiting.wait()
+        closer = threading.Thread(target=stream.close)
+        closer.start()
+        transport.may_go_on.set()
+        reader.join()
+        closer.join()
+    assert stream.completion.text == "".join(read)
+
+
+def test_an_async_stream_that_stalls_ends_at_the_deadline(make: Make, tmp_path: Path) -> None:
+    make()
+
+    async def story() -> None:
+        with router.Router(tmp_path / "policy.yaml", tmp_path / "state", SlowChunks()) as one:
+            stream = await one.acomplete(HELLO, stream=True, timeout_s=0.05)
+            with pytest.raises(router.DeadlineExceededError):
+                async for _ in stream:
+                    pass
+            rows = one.ledger.rows("SELECT outcome FROM requests")
+            assert (stream.completion.text, rows) == ("one ", [{"outcome": "error"}])
+
+    asyncio.run(story())
+
+
+def test_a_stream_whose_row_could_not_be_written_is_booked_once_when_it_can(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make(small="a b c")
+    stream = one.complete(HELLO, model="small", stream=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(one.ledger, "append_request", lambda *_, **__: (_ for _ in ()).throw(router.StoreError("full")))
+        with pytest.raises(router.StoreError):
+            list(stream)
+    stream.close()
+    assert len(stream.completion.attempts) == len(one.ledger.attempts(stream.completion.id)) == 1

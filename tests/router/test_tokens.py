@@ -174,3 +174,9 @@ def test_many_threads_load_the_table_once(monkeypatch: pytest.MonkeyPatch) -> No
     for thread in threads:
         thread.join()
     assert loads == [1]
+
+
+@pytest.mark.parametrize("name", ["system", "documents", "extra_body"])
+def test_text_in_any_parameter_counts(name: str) -> None:
+    long = {"system": "word " * 500, "documents": ["word " * 500], "extra_body": {"system": "word " * 500}}[name]
+    assert count_request(request({"role": "user", "content": "hello"}, **{name: long})) > 500

@@ -232,3 +232,31 @@ def test_a_reader_that_goes_away_is_no_error(verb: str) -> None:
         done = subprocess.run([sys.executable, "-c", code, "policy", verb, "p.yaml"], env=environment, stdout=gone,
                               stderr=subprocess.PIPE, text=True, timeout=60)  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_table_reaches_a_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY, encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "40"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from router.cli import main; main()", "policy", "show", "p.yaml"],
+        env={**os.environ, **ascii_only, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_crash_does_not_pass_for_a_failed_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("router.cli.cli.main", crash)
+    assert run(monkeypatch, "policy", "path") == 3
+    assert "ZeroDivisionError: ours" in capsys.readouterr().err
+
+
+def test_a_seed_out_of_range_is_told_before_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "train", "--outcomes", "t.parquet", "--out", "A", "--seed", str(2**40)) == 3
+    assert "--seed" in capsys.readouterr().err

@@ -166,3 +166,25 @@ def test_threads_share_a_store(store: TextStore) -> None:
     for thread in threads:
         thread.join()
     assert all(store.get(f"{name}{number}") == name for name in "abcd" for number in range(20))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_can_write_although_threads_were_writing_when_it_was_born(store: TextStore) -> None:
+    is_over = threading.Event()
+
+    def write() -> None:
+        while not is_over.is_set():
+            store.set(KEY, "thread", expire_s=60)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for number in range(10):
+        pid = os.fork()
+        if not pid:
+            store.set(str(number), "child", expire_s=60)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    is_over.set()
+    thread.join()
+    assert [store.get(str(number)) for number in range(10)] == ["child"] * 10
