@@ -51,12 +51,12 @@ class Size:
 FULL = Size(
     policy="quickstart.yaml",
     models=("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"),
-    measured=24,
-    routed=8,
+    measured=20,
+    routed=6,
     repeated=12,
 )
 FAST = Size(
-    policy="quickstart-fast.yaml", models=("smollm2-135m", "qwen2.5-coder-0.5b"), measured=15, routed=4, repeated=6
+    policy="quickstart-fast.yaml", models=("smollm2-135m", "qwen2.5-coder-0.5b"), measured=12, routed=4, repeated=6
 )
 
 
@@ -65,6 +65,8 @@ class Served:
     """One fresh prompt: what the router answered, and what the best constant model answers to it."""
 
     sample: Sample
+    label: str | None
+    """The task as the caller named it, if at all."""
     routed: Completion
     quality: float
     constant_quality: float
@@ -171,6 +173,7 @@ def _route(size: Size, policy: Path, state: Path, run: Run) -> tuple[list[Served
             served.append(
                 Served(
                     sample=sample,
+                    label=label,
                     routed=routed,
                     quality=_judged(suite, sample, routed.text),
                     constant_quality=_judged(suite, sample, same.text),
@@ -178,7 +181,7 @@ def _route(size: Size, policy: Path, state: Path, run: Run) -> tuple[list[Served
                 )
             )
         _tick(len(samples), len(samples), "routing fresh prompts")
-        again = [_ask(router, suite, sample, task=sample.task) for sample in samples[: size.repeated]]
+        again = [_ask(router, suite, one.sample, task=one.label) for one in served[: size.repeated]]
     return served, sum(completion.cache == "exact" for completion in again)
 
 
@@ -201,7 +204,10 @@ def _judged(suite: Suite, sample: Sample, text: str) -> float:
 
 
 def _tick(done: int, total: int, what: str) -> None:
-    click.echo(f"\r{what}: {done}/{total}", err=True, nl=done == total)
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done}/{total}", err=True, nl=done == total)
+    elif done % 12 == 0:
+        click.echo(f"{what}: {done}/{total}", err=True)
 
 
 def _show(served: Sequence[Served], hits: int, size: Size, pool: str, out: Path, constant: str) -> None:
@@ -229,7 +235,8 @@ def _show(served: Sequence[Served], hits: int, size: Size, pool: str, out: Path,
         f"{figures['best_constant_quality']:.3f}.\n"
         f"Prices are list prices of comparable hosted models; the machine itself charged nothing.\n"
         f"Without a label the classifier named the right task for {right} of {len(guessed)} prompts. "
-        f"{hits} of {size.repeated} repeated prompts came from the cache, billed 0.\n"
+        f"{hits} of {size.repeated} repeated prompts came from the cache, billed 0"
+        f"{'' if hits == size.repeated else ' (an answer cut at its length limit is not kept)'}.\n"
         f"{len(served)} prompts are a demonstration, not a measurement; benchmarks/ has the measurements."
     )
     report = out / "report.html"
