@@ -1,0 +1,160 @@
+"""Which candidates are still worth asking: bars decided as soon as the answers allow it, and not a call later.
+
+Each candidate runs two gamblers (`evals.stats.log_wealth`). One bets that its mean lies above the bar; rich enough,
+she proves that it does, and the candidate is *held*. The other bets that it lies below; rich enough, she ends its race
+as *failed*. Both may be looked at after every answer without voiding what they prove, which no bound for a fixed
+number of samples allows: a bar tested after each of 500 answers passes once by luck. Answers are spent on the
+candidates near the bar, since the others leave early.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from evals.stats import anytime_lower, log_wealth
+
+Goal = Literal["cheapest", "all"]
+"""`cheapest`: the cheapest candidate that holds the bar; `all`: a verdict on every candidate."""
+
+Verdict = Literal["held", "failed", "not needed", "not enough evidence"]
+
+DROP_CONFIDENCE = 0.95
+"""That a dropped candidate truly misses the bar. A wrong drop costs a saving, never quality."""
+
+DEFAULT_CONFIDENCE = 0.95
+
+
+class Race:
+    """The candidates of one task.
+
+    >>> race = Race(["small", "large"], bar=0.5)
+    >>> while race.next():
+    ...     for candidate in race.next():
+    ...         race.add(candidate, 1.0 if candidate == "large" else 0.0)
+    >>> race.verdicts()
+    {'small': 'failed', 'large': 'held'}
+    """
+
+    def __init__(
+        self,
+        order: Sequence[str],
+        *,
+        bar: float,
+        confidence: float = DEFAULT_CONFIDENCE,
+        goal: Goal = "cheapest",
+        drop_confidence: float = DROP_CONFIDENCE,
+    ) -> None:
+        """Start a race.
+
+        Args:
+            order: candidates, cheapest first.
+            bar: mean score to prove, in [0, 1]; at 0 there is nothing to prove, and nobody leaves.
+            confidence: that a held bar is truly held, for each candidate by itself, whenever the race stops.
+            goal: when candidates stop being needed.
+            drop_confidence: that a failed candidate truly lies below the bar.
+        """
+        self.order, self.bar, self.confidence, self.goal = tuple(order), bar, confidence, goal
+        self._drop_confidence = drop_confidence
+        self._counts: dict[str, Counter[float]] = {candidate: Counter() for candidate in order}
+        self._decided: dict[str, Verdict] = {}
+
+    def next(self) -> tuple[str, ...]:
+        """The candidates to ask the next sample, cheapest first; none when the race is over."""
+        return tuple(candidate for candidate in self.order if self.wants(candidate))
+
+    def wants(self, candidate: str) -> bool:
+        """Whether another answer of a candidate could still matter. Once false, it stays false."""
+        return candidate not in self._decided
+
+    def add(self, candidate: str, score: float) -> None:
+        """Note a score in [0, 1]: one for each sample, the mean of its repeats. Late ones count, too.
+
+        Raises:
+            KeyError: the candidate is not in this race.
+        """
+        if not 0 <= score <= 1:
+            raise ValueError(f"score {score!r} must lie in [0, 1]")
+        self._counts[candidate][score] += 1
+        if candidate in self._decided or self.bar <= 0:
+            return
+        if self._proves(self._counts[candidate], self.bar, self.confidence):
+            self._hold(candidate)
+        elif self._proves(_flipped(self._counts[candidate]), 1 - self.bar, self._drop_confidence):
+            self._decided[candidate] = "failed"
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """What is known of each candidate now."""
+        return {candidate: self._decided.get(candidate, "not enough evidence") for candidate in self.order}
+
+    def lower(self, candidate: str) -> float:
+        """Lower bound of a candidate's mean at `confidence`, to promise, whenever the race was stopped."""
+        lower = anytime_lower(self._counts[candidate], self.confidence)
+        # A bar once proved stays proved, although an answer under way may have come home since.
+        return max(lower, self.bar) if self._decided.get(candidate) == "held" else lower
+
+    def _hold(self, winner: str) -> None:
+        self._decided[winner] = "held"
+        if self.goal == "cheapest":
+            for dearer in self.order[self.order.index(winner) + 1 :]:
+                self._decided.setdefault(dearer, "not needed")
+
+    @staticmethod
+    def _proves(counts: Mapping[float, int], mean: float, confidence: float) -> bool:
+        if mean <= 0:  # a bar of 1: one answer short of perfect refutes it
+            return any(score > 0 for score in counts)
+        return log_wealth(counts, mean) >= -math.log(1 - confidence)
+
+
+class Races:
+    """The races of all tasks of a run; safe for several threads."""
+
+    def __init__(self, races: Mapping[str, Race], order: Sequence[str]) -> None:
+        self._races = dict(races)
+        self._order = tuple(order)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, bars: Mapping[str, tuple[float, float]], order: Sequence[str], goal: Goal = "cheapest") -> Races:
+        """Races for the tasks that have a bar.
+
+        Args:
+            bars: by task: bar and confidence.
+            order: candidates, cheapest first.
+            goal: `cheapest` also ends the race of everyone dearer than a candidate that holds the bar.
+        """
+        return cls(
+            {task: Race(order, bar=bar, confidence=confidence, goal=goal) for task, (bar, confidence) in bars.items()},
+            order,
+        )
+
+    def wants(self, task: str, candidate: str) -> bool:
+        """Whether a cell is still worth its call; always for a task without a bar. Once false, it stays false."""
+        with self._lock:
+            return task not in self._races or self._races[task].wants(candidate)
+
+    def add(self, task: str, candidate: str, value: float) -> None:
+        """Note a value in [0, 1]: one for each sample, the mean of its repeats (a failed call counts 0)."""
+        with self._lock:
+            self._race(task).add(candidate, value)
+
+    def lower(self, task: str, candidate: str) -> float:
+        """Lower bound of a mean that holds whenever the race was stopped, for evidence."""
+        with self._lock:
+            return self._race(task).lower(candidate)
+
+    def verdicts(self, task: str) -> dict[str, Verdict]:
+        """What is known of each candidate on a task now."""
+        with self._lock:
+            return self._race(task).verdicts()
+
+    def _race(self, task: str) -> Race:
+        # A task without a bar is counted, but never decided.
+        return self._races.setdefault(task, Race(self._order, bar=0.0))
+
+
+def _flipped(counts: Mapping[float, int]) -> dict[float, int]:
+    return {1 - score: times for score, times in counts.items()}
