@@ -25,13 +25,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-from evals.scorers import scorer
 from evals.sources.files import read_rows
 from evals.sources.synthetic import local_pool
+from evals.suite_schema import SuiteFile, TaskEntry
 from evals.types import EvalError, Sample, Scorer, make_sample
 from router.config import Document, read_yaml, validated
 from router.errors import PolicyError
@@ -39,104 +37,6 @@ from router.errors import PolicyError
 SHIPPED = Path(__file__).parent / "suites"
 TEST_SHARE = 5
 """One sample in so many belongs to the split `test`, by its id."""
-
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")]
-
-
-class Section(BaseModel):
-    """A part of a suite file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScorerEntry(Section):
-    """A scorer and its options; a bare name means no options."""
-
-    name: Name
-    choices: Annotated[list[Name], Field(min_length=2)] | None = None
-    tolerance: Annotated[float, Field(ge=0)] | None = None
-    relative: Annotated[float, Field(ge=0)] | None = None
-    strict: bool | None = None
-    loose: bool | None = None
-
-    def make(self) -> Scorer:
-        """The scorer itself.
-
-        Raises:
-            EvalError: no such scorer, or an option that it does not have.
-        """
-        return scorer(self.name, **self.model_dump(exclude={"name"}, exclude_none=True))
-
-
-def _named(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-AnyScorer = Annotated[ScorerEntry, BeforeValidator(_named)]
-
-
-class Params(Section):
-    """What is sent to the model beside the messages; each can change a score."""
-
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: int | None = None
-    stop: list[str] | None = None
-
-
-class BarEntry(Section):
-    """Quality to prove, as in a policy."""
-
-    min: Annotated[float, Field(ge=0, le=1)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-
-
-def _bar(value: object) -> object:
-    return value if isinstance(value, dict) else {"min": value}
-
-
-class TaskEntry(Section):
-    """One task of a suite."""
-
-    source: Name | None = None
-    """JSONL or CSV file beside the suite."""
-    generate: Literal["local-pool"] | None = None
-    """Samples made by code, instead of a source."""
-    seed: int = 0
-    """Of the generator."""
-    count: Annotated[int, Field(ge=1, le=1_000_000)] = 60
-    """Samples to generate."""
-    system: str | None = None
-    """System message for each sample of a source; may name columns in braces."""
-    prompt: str = "{prompt}"
-    """User message; names columns in braces (`{{` for a brace itself)."""
-    reference: str = "reference"
-    """Column with the right answer."""
-    subtask: str | None = None
-    """Column with the kind of question, for finer tables."""
-    scorer: AnyScorer
-    subtask_scorers: dict[Name, AnyScorer] = {}
-    """Other scorers for single subtasks."""
-    params: Params = Params()
-    bar: Annotated[BarEntry, BeforeValidator(_bar)] | None = None
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> TaskEntry:
-        if (self.source is None) == (self.generate is None):
-            raise ValueError("needs either `source: FILE` or `generate: local-pool`")
-        return self
-
-
-class SuiteFile(Section):
-    """A whole suite file."""
-
-    version: Literal["1"]
-    name: Name
-    description: str | None = None
-    seed: int = 0
-    """Of the order in which samples are asked."""
-    tasks: Annotated[dict[Name, TaskEntry], Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,3 +38,26 @@ def scorer(name: str, **options: Any) -> Scorer:
             takes = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
             raise EvalError(f"scorer {name!r} has no option {option!r}; {takes}")
     return SCORERS[name](**options)
+
+
+def typed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a file gives them (scalars are text) in the types of the factory's arguments.
+
+    Names that no factory knows stay as they are; `scorer` tells about them.
+
+    Raises:
+        ValueError: a value does not fit its argument.
+    """
+    from typing import get_type_hints
+
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(SCORERS[name]) if name in SCORERS else {}
+    typed: dict[str, Any] = {}
+    for option, value in options.items():
+        try:
+            typed[option] = TypeAdapter(hints[option]).validate_python(value) if option in hints else value
+        except ValidationError as error:
+            told = error.errors(include_url=False)[0]["msg"]
+            raise ValueError(f"option {option!r} of scorer {name!r}: {told[0].lower()}{told[1:]}") from None
+    return typed
