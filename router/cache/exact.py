@@ -81,9 +81,9 @@ class ExactCache:
             kept = json.loads(text) if text is not None else None
         except (ValueError, RecursionError):
             return None
-        if not isinstance(kept, dict) or set(kept) != {"model", "payload"} or not isinstance(kept["payload"], dict):
+        if not isinstance(kept, dict) or set(kept) != {"model", "payload"} or not isinstance(kept["model"], str):
             return None  # nothing there, or nothing that this version wrote
-        return Entry(**kept)
+        return Entry(**kept) if _is_answer(kept["payload"]) else None
 
     def put(self, key: str, model: str, payload: Mapping[str, Any]) -> None:
         """Keep an answer, if it is one that may be served again and has a JSON form."""
@@ -102,6 +102,21 @@ class ExactCache:
     def drop(self, key: str) -> bool:
         """Forget an answer; True when it was there."""
         return self._store.delete(key)
+
+
+def _is_answer(payload: object) -> bool:
+    """Whether a stored payload has the shape that callers read; a damaged row must count as none."""
+    if not isinstance(payload, dict):
+        return False
+    if isinstance(payload.get("data"), list):
+        return True
+    choices = payload.get("choices")
+    return isinstance(choices, list) and bool(choices) and all(map(_is_choice, choices))
+
+
+def _is_choice(choice: object) -> bool:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    return isinstance(message, dict) and isinstance(message.get("content"), str | None)
 
 
 def is_storable(payload: Mapping[str, Any]) -> bool:

@@ -48,11 +48,6 @@ class Policy:
         """The tags that rules look at."""
         return tuple(sorted({name for rule in self.rules for name in rule.when.tags}))
 
-    @property
-    def matches_size(self) -> bool:
-        """Whether any rule looks at the input's token count."""
-        return any(rule.when.input_tokens for rule in self.rules)
-
     def rule_name(self, position: int) -> str:
         """A rule's name, else its place in the file."""
         return self.rules[position].name or f"rule {position + 1} (line {self.rule_lines[position]})"

@@ -100,7 +100,8 @@ CUT = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "Connecti
 
 _PREFIX = re.compile(r"^(?:litellm\.)?\w*(?:Error|Exception|Timeout|NotFound)\b\s*[:-]+\s*")
 _SECRET = re.compile(
-    r"\b(?:sk|rk|pk|gsk|xai|hf|AIza|key|api[-_]?key)[-_][\w.*…-]{4,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+"
+    r"\b(?:sk|rk|pk|gsk|xai|hf|AIza|key|api[-_]?key)[-_][\w.*…-]{4,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+|(?<=Basic )\S{4,}"
+    r"|(?<=://)[^/@\s]+(?=@)"
     r"|data:[\w/.+-]+;base64,\S*"
 )
 

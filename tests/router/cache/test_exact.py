@@ -193,3 +193,26 @@ def test_an_entry_that_this_version_did_not_write_is_a_miss(text: str) -> None:
     memory = Memory()
     memory.texts["k"] = text
     assert ExactCache(memory).get("k") is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"model": 5, "payload": ANSWER},
+        {"model": "small", "payload": {}},
+        {"model": "small", "payload": {"choices": "text"}},
+        {"model": "small", "payload": {"choices": []}},
+        {"model": "small", "payload": {"choices": [{"message": None}]}},
+        {"model": "small", "payload": {"choices": [{"message": {"content": 5}}]}},
+    ],
+)
+def test_a_row_that_has_not_the_shape_of_an_answer_counts_as_none(kept: dict[str, Any]) -> None:
+    memory = Memory()
+    memory.set("k", json.dumps(kept), expire_s=1)
+    assert ExactCache(memory).get("k") is None
+
+
+def test_an_answer_without_a_json_form_is_not_kept() -> None:
+    memory = Memory()
+    ExactCache(memory).put("k", "small", {**ANSWER, "odd": object()})
+    assert memory.texts == {}
