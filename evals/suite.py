@@ -1,11 +1,11 @@
-"""A suite: which tasks are asked, with which words, and how answers are scored. A YAML file.
+"""A suite: which tasks are asked, with which words, and how answers are scored. A YAML or Python file.
 
 ```yaml
 version: 1
 name: support
 tasks:
   tickets:
-    source: tickets.jsonl          # beside this file; or `generate: local-pool`
+    source: tickets.jsonl          # beside this file; or `hub: {path: openai/gsm8k, name: main}`, `ledger: {}`
     system: Say billing or delivery.
     prompt: "{text}"               # names columns of the source
     reference: label               # the column with the right answer
@@ -19,19 +19,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from evals.sources.files import read_rows
+from evals.sources.python import read_python, rows_of_task
+from evals.sources.rows import Rows, samples_of
 from evals.sources.synthetic import local_pool
 from evals.suite_schema import SuiteFile, TaskEntry
-from evals.types import EvalError, Sample, Scorer, make_sample
-from router.config import Document, read_yaml, validated
+from evals.types import EvalError, Sample, Scorer
+from router.config import Document, read_yaml, suggestion, validated
 from router.errors import PolicyError
 
 SHIPPED = Path(__file__).parent / "suites"
@@ -77,6 +77,15 @@ class Suite:
         entry = self.tasks[task]
         return "+".join(dict.fromkeys([entry.scorer.name, *(other.name for other in entry.subtask_scorers.values())]))
 
+    def repeats(self, task: str) -> int:
+        """How often each sample of a task is asked."""
+        return self.tasks[task].repeats
+
+    @property
+    def contamination(self) -> Mapping[str, str]:
+        """What is known about samples having been in training data, by task."""
+        return {task: entry.contamination for task, entry in self.tasks.items() if entry.contamination is not None}
+
     def params(self, task: str) -> dict[str, Any]:
         """OpenAI parameters of a task's calls."""
         return self.tasks[task].params.model_dump(exclude_none=True)
@@ -94,25 +103,35 @@ def find_suite(name_or_path: str) -> Path:
     shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
     if name_or_path in shipped:
         return shipped[name_or_path]
-    raise EvalError(f"{name_or_path}: no such suite; give the path of a YAML file or one of {', '.join(shipped)}")
+    raise EvalError(
+        f"{name_or_path}: no such suite; give the path of a YAML or Python file or one of {', '.join(shipped)}"
+    )
 
 
-def load_suite(name_or_path: str | Path, *, seed: int | None = None) -> Suite:
+def load_suite(
+    name_or_path: str | Path, *, seed: int | None = None, sources: Mapping[str, str | Path] | None = None
+) -> Suite:
     """Read a suite and all its samples.
 
     Args:
-        name_or_path: path of a YAML file, or the name of a shipped suite.
-        seed: replaces the seeds of generated tasks, for fresh samples of the same kinds.
+        name_or_path: path of a YAML or Python file, or the name of a shipped suite.
+        seed: replaces the seeds of tasks, for fresh samples of the same kinds.
+        sources: files to read instead of what the suite names, by task; `""` stands for the only task.
 
     Raises:
         EvalError: the suite or one of its sources is wrong; one line per mistake, with file and line.
     """
     path = find_suite(str(name_or_path))
+    rows: Rows | None = None
     try:
-        document = read_yaml(path)
-        file = validated(SuiteFile, document)
+        if path.suffix == ".py":
+            document, rows = read_python(path)
+        else:
+            document = read_yaml(path)
+        file = _replaced(validated(SuiteFile, document), sources or {})
     except PolicyError as error:
         raise EvalError(str(error)) from error
+    asked = [task for task, entry in file.tasks.items() if entry.generate == "samples"]
     by_task: dict[str, tuple[Sample, ...]] = {}
     scorers: dict[tuple[str, str], Scorer] = {}
     for task, entry in file.tasks.items():
@@ -122,7 +141,10 @@ def load_suite(name_or_path: str | Path, *, seed: int | None = None) -> Suite:
                 scorers[task, subtask] = chosen.make()
             except EvalError as error:
                 raise EvalError(document.problem(where, str(error))) from error
-        by_task[task] = _ordered(_samples(document, task, entry, seed), f"{file.seed}/{task}")
+        given = rows_of_task(rows or (), task, asked == [task])
+        by_task[task] = _chosen(
+            document, task, entry, _samples(document, task, entry, seed, given), f"{file.seed}/{task}"
+        )
     return Suite(
         path=path,
         name=file.name,
@@ -134,20 +156,42 @@ def load_suite(name_or_path: str | Path, *, seed: int | None = None) -> Suite:
     )
 
 
-def _samples(document: Document, task: str, entry: TaskEntry, seed: int | None) -> list[Sample]:
-    if entry.generate is not None:
-        try:
-            return local_pool(task, seed=entry.seed if seed is None else seed, count=entry.count)
-        except EvalError as error:
-            raise EvalError(document.problem(("tasks", task), str(error))) from error
-    source = document.path.parent / str(entry.source)
-    samples: dict[str, Sample] = {}
-    for line, row in read_rows(source):
-        sample = _from_row(entry, task, row, f"{source}:{line}")
-        if sample.id in samples:
-            raise EvalError(f"{source}:{line}: the same question and answer a second time; remove it")
-        samples[sample.id] = sample
-    return list(samples.values())
+def _samples(document: Document, task: str, entry: TaskEntry, seed: int | None, given: Rows) -> list[Sample]:
+    if entry.generate == "samples" and not given:
+        raise EvalError(
+            document.problem(("tasks", task), f"no rows for task {task!r}: define `samples()` in a Python suite")
+        )
+    if entry.generate != "local-pool":
+        return samples_of(task, entry, document.path.parent, seed=entry.seed if seed is None else seed, given=given)
+    try:
+        return local_pool(task, seed=entry.seed if seed is None else seed, count=entry.count)
+    except EvalError as error:
+        raise EvalError(document.problem(("tasks", task), str(error))) from error
+
+
+def _chosen(document: Document, task: str, entry: TaskEntry, samples: list[Sample], seed: str) -> tuple[Sample, ...]:
+    """The samples of the wanted split in their order, up to the limit."""
+    if entry.split != "all":
+        samples = [sample for sample in samples if (entry.split == "test") == _is_test(sample)]
+        if not samples:
+            told = f"no sample of task {task!r} falls into split {entry.split!r}; add samples or say `split: all`"
+            raise EvalError(document.problem(("tasks", task, "split"), told))
+    return _ordered(samples, seed)[: entry.limit]
+
+
+def _replaced(file: SuiteFile, sources: Mapping[str, str | Path]) -> SuiteFile:
+    """The suite with other files as sources; `""` stands for the only task."""
+    tasks = dict(file.tasks)
+    for task, path in sources.items():
+        if not task and len(tasks) > 1:
+            raise EvalError(
+                f"suite {file.name!r} has several tasks; say which: TASK=FILE with one of {', '.join(tasks)}"
+            )
+        if task and task not in tasks:
+            raise EvalError(f"suite {file.name!r} has no task {task!r}{suggestion(task, tuple(tasks))}")
+        name = task or next(iter(tasks))
+        tasks[name] = tasks[name].from_file(str(Path(path).absolute()))
+    return file.model_copy(update={"tasks": tasks})
 
 
 def _ordered(samples: list[Sample], seed: str) -> tuple[Sample, ...]:
@@ -160,42 +204,6 @@ def _ordered(samples: list[Sample], seed: str) -> tuple[Sample, ...]:
         turns[sample.subtask] += 1
         places.append(((turns[sample.subtask] - 0.5) / sizes[sample.subtask], position))
     return tuple(samples[position] for _, position in sorted(places))
-
-
-def _from_row(entry: TaskEntry, task: str, row: Mapping[str, Any], place: str) -> Sample:
-    def column(name: str) -> Any:
-        if name not in row:
-            raise EvalError(f"{place}: has no column {name!r}; it has {', '.join(map(str, row))}")
-        return row[name]
-
-    def filled(template: str) -> str:
-        try:
-            names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-        except ValueError as error:
-            raise EvalError(
-                f"task {task!r}: template {template[:60]!r}: {error}; write {{{{ for a brace itself"
-            ) from error
-        # Columns by their whole name only: no attribute or index access through a template.
-        text = {name: _text(column(name)) for name in names}
-        return "".join(
-            literal + ("" if name is None else text[name]) for literal, name, _, _ in string.Formatter().parse(template)
-        )
-
-    messages: Sequence[Mapping[str, Any]]
-    if isinstance(row.get("messages"), list) and entry.prompt == "{prompt}" and "prompt" not in row:
-        messages = row["messages"]
-    else:
-        messages = [{"role": "user", "content": filled(entry.prompt)}]
-        if entry.system is not None:
-            messages = [{"role": "system", "content": filled(entry.system)}, *messages]
-    subtask = _text(column(entry.subtask)) if entry.subtask is not None else ""
-    return make_sample(
-        task, tuple(messages), _text(column(entry.reference)), subtask=subtask, metadata={"source": place}
-    )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_test(sample: Sample) -> bool:

@@ -11,7 +11,7 @@ from evals.scorers.registry import typed_options
 from evals.types import Scorer
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")]
-Place = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
+Where = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 """A path relative to the suite file, or a name on the hub."""
 
 
@@ -75,15 +75,73 @@ def _bar(value: object) -> object:
     return value if isinstance(value, dict) else {"min": value}
 
 
+class HubEntry(Section):
+    """A data set on the Hugging Face hub, or local files by the same call; the arguments of `load_dataset`."""
+
+    path: Where
+    """Such as `openai/gsm8k`; `parquet`, `json` or `csv` for local `data_files`."""
+    name: Where | None = None
+    """Configuration of the data set."""
+    split: Where | None = None
+    """Default: `test`; for local files `train`, as the library calls all of them."""
+    revision: Where | None = None
+    """Commit or tag. Without one, what the hub holds today; the suite's hash tells when that has changed."""
+    data_files: Where | list[Where] | None = None
+
+
+class LedgerEntry(Section):
+    """Requests out of the router's own ledger, as far as it holds their text."""
+
+    state: Where | None = None
+    """State directory, relative to the suite; default as for the router."""
+    tasks: Annotated[list[Name], Field(min_length=1)] | None = None
+    """Tasks of the ledger; default: the one of the same name."""
+    per_task: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """At most so many of each task."""
+    days: Annotated[float, Field(gt=0)] | None = None
+    """Only requests of the last so many days."""
+    redact: Where = "builtin"
+    """`builtin`, `none`, or `FILE.py:FUNCTION` from text to text."""
+
+
+_ORIGINS = ("source", "hub", "ledger", "generate")
+AdapterName = Literal[
+    "classification",
+    "extraction",
+    "gsm8k",
+    "humaneval",
+    "ifeval",
+    "mbpp",
+    "mmlu",
+    "mmlu_pro",
+    "rag_qa",
+    "summarisation",
+]
+
+
 class TaskEntry(Section):
     """One task of a suite."""
 
-    source: Name | None = None
-    """JSONL or CSV file beside the suite."""
-    generate: Literal["local-pool"] | None = None
-    """Samples made by code, instead of a source."""
+    source: Where | None = None
+    """JSONL, CSV or Parquet file, relative to the suite."""
+    hub: HubEntry | None = None
+    ledger: LedgerEntry | None = None
+    generate: Literal["local-pool", "samples"] | None = None
+    """Samples made by code, instead of a source: our own, or those of a Python suite's `samples()`."""
+    adapter: AdapterName | None = None
+    """Brings rows in a public data set's shape into columns; see `evals.sources.adapters`."""
+    split: Literal["train", "test", "all"] = "all"
+    """`test` asks about one sample in five, by its id, and `train` the others: tune on one, promise on the other."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """At most so many samples, drawn by the suite's seed; any limit is part of every larger one."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """How often each sample is asked."""
+    cluster: str | None = None
+    """Column that says which samples belong together (one document, one person), for clustered errors."""
+    contamination: str | None = None
+    """What is known about the samples having been in training data; shown in reports."""
     seed: int = 0
-    """Of the generator."""
+    """Of the generator, or of the draw out of a ledger."""
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 60
     """Samples to generate."""
     system: str | None = None
@@ -102,9 +160,16 @@ class TaskEntry(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> TaskEntry:
-        if (self.source is None) == (self.generate is None):
-            raise ValueError("needs either `source: FILE` or `generate: local-pool`")
+        given = [name for name in _ORIGINS if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = f"not both `{given[0]}` and `{given[1]}`" if given else "`hub: {path: ...}` or `ledger: {...}`"
+            raise ValueError(f"needs either `source: FILE` or `generate: local-pool`, {told}")
         return self
+
+    def from_file(self, path: str) -> TaskEntry:
+        """The same task with another file as its source."""
+        others: dict[str, object] = dict.fromkeys(_ORIGINS)
+        return self.model_copy(update={**others, "source": path})
 
 
 class SuiteFile(Section):

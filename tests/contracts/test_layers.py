@@ -28,7 +28,7 @@ ONE_DOOR = {
     "diskcache": "router/stores/disk.py",
     "xllamacpp": "router/transports/local_server.py",
     "onnxruntime": "",
-    "datasets": "",
+    "datasets": "evals/sources/hub.py",
     "ragas": "",
 }
 FOR_EVALS = ("router", "router.outcomes", "router.config", "router.errors", "router.types", "router.cli.lazy")
