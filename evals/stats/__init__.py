@@ -1,20 +1,39 @@
 """What a finite number of answers can prove. Only `math` and numpy."""
 
-from evals.stats.betting import anytime_lower, betting_lower, hoeffding_lower, log_wealth, lower_bound
+from evals.stats.betting import anytime_lower, betting_lower, betting_p, hoeffding_lower, log_wealth, lower_bound
 from evals.stats.bounds import Interval, clopper_pearson_lower, clopper_pearson_upper, wilson
-from evals.stats.paired import paired_bootstrap
-from evals.stats.power import samples_needed
+from evals.stats.judged import JudgeRecord, corrected_lower, corrected_rate
+from evals.stats.paired import difference_interval, holm, mcnemar, p_above, paired_bootstrap, sign_flip_p
+from evals.stats.power import chance_to_prove, samples_for_power, samples_needed
+from evals.stats.spread import Clustered, Variances, clustered, student_t, student_t_quantile, variances
 
 __all__ = [
+    "Clustered",
     "Interval",
+    "JudgeRecord",
+    "Variances",
     "anytime_lower",
     "betting_lower",
+    "betting_p",
+    "chance_to_prove",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
+    "clustered",
+    "corrected_lower",
+    "corrected_rate",
+    "difference_interval",
     "hoeffding_lower",
+    "holm",
     "log_wealth",
     "lower_bound",
+    "mcnemar",
+    "p_above",
     "paired_bootstrap",
+    "samples_for_power",
     "samples_needed",
+    "sign_flip_p",
+    "student_t",
+    "student_t_quantile",
+    "variances",
     "wilson",
 ]

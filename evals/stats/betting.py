@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evals.stats.bounds import check_confidence, check_counts, clopper_pearson_lower
 
@@ -30,26 +31,47 @@ def betting_lower(scores: Sequence[float], confidence: float = 0.95) -> float:
     one that was fixed beforehand (such as by sample id): trying several orders would void it.
     """
     check_confidence(confidence)
+    values = _checked(scores)
+    means = np.arange(1, _GRID) / _GRID
+    refuted = _wagers(values, means, confidence) >= -math.log(1 - confidence)
+    # Wealth falls as m rises, so the refuted means are the low ones; the first survivor ends them.
+    first = int(np.argmin(refuted)) if not refuted.all() else len(means)
+    return float(means[first - 1]) if first else 0.0
+
+
+def betting_p(scores: Sequence[float], mean: float, confidence: float = 0.95) -> float:
+    """One-sided p-value against a true mean of at most `mean`, by the bets of `betting_lower`; valid at every n.
+
+    Args:
+        scores: in [0, 1], in an order fixed beforehand.
+        mean: the mean to refute, in (0, 1).
+        confidence: at which the bets are aimed.
+    """
+    check_confidence(confidence)
+    return min(1.0, math.exp(-float(_wagers(_checked(scores), np.array([mean]), confidence)[0])))
+
+
+def _checked(scores: Sequence[float]) -> NDArray[np.float64]:
     values = np.asarray(scores, dtype=float)
     if not len(values):
         raise ValueError("a bound needs at least one score")
     if not bool(np.all((values >= 0) & (values <= 1))):
         raise ValueError("scores must lie in [0, 1], without NaN")
-    alpha = 1 - confidence
-    n = len(values)
+    return values
+
+
+def _wagers(values: NDArray[np.float64], means: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:
+    """Logarithm of the final wealth of a bettor against each mean."""
     # Predictable bets: each uses only the scores before it, with one half as the first guess.
+    n = len(values)
     before = np.arange(n)
     mean = (0.5 + np.concatenate([[0.0], np.cumsum(values)[:-1]])) / (before + 1)
     squares = np.concatenate([[0.0], np.cumsum((values - mean) ** 2)[:-1]])
     variance = (0.25 + squares) / (before + 1)
-    bets = np.sqrt(2 * math.log(1 / alpha) / (n * variance))
-    means = np.arange(1, _GRID) / _GRID
+    bets = np.sqrt(-2 * math.log(1 - confidence) / (n * variance))
     capped = np.minimum(bets[None, :], 0.75 / means[:, None])
-    wealth = np.log1p(capped * (values[None, :] - means[:, None])).sum(axis=1)
-    refuted = wealth >= math.log(1 / alpha)
-    # Wealth falls as m rises, so the refuted means are the low ones; the first survivor ends them.
-    first = int(np.argmin(refuted)) if not refuted.all() else len(means)
-    return float(means[first - 1]) if first else 0.0
+    wealth: NDArray[np.float64] = np.log1p(capped * (values[None, :] - means[:, None])).sum(axis=1)
+    return wealth
 
 
 def hoeffding_lower(mean: float, n: int, confidence: float = 0.95) -> float:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evals.stats.bounds import check_confidence
+
+MOST = 100_000
+"""A bar that needs more samples than this is too near to the assumed rate to be proved."""
 
 
 def samples_needed(bar: float, confidence: float = 0.95) -> int:
@@ -20,3 +27,71 @@ def samples_needed(bar: float, confidence: float = 0.95) -> int:
         return 1
     exact = math.log(1 - confidence) / math.log(bar)
     return max(1, math.ceil(exact - 1e-9))
+
+
+def samples_for_power(bar: float, rate: float, confidence: float = 0.95, power: float = 0.8) -> int:
+    """Fewest pass/fail samples that prove a bar with the given chance, if the true rate is `rate`.
+
+    Exact binomial for both the bound (Clopper-Pearson) and the chance.
+
+    Args:
+        bar: rate to prove, in (0, 1).
+        rate: assumed true rate, above the bar.
+        confidence: of the bound.
+        power: chance of proving the bar.
+
+    Raises:
+        ValueError: the rate does not lie above the bar, or so near that 100,000 samples would not do.
+
+    >>> samples_for_power(0.9, 0.95)
+    179
+    """
+    check_confidence(confidence)
+    check_confidence(power)
+    if not 0 < bar < rate <= 1:
+        raise ValueError(f"assumed rate {rate!r} must lie above the bar {bar!r} (and that above 0)")
+    rough = _rough(bar, rate, confidence, power)
+    logs = _log_factorials(MOST)
+    for n in range(max(samples_needed(bar, confidence), rough * 3 // 4 - 50), MOST + 1):
+        if _chance(bar, rate, n, confidence, logs) >= power:
+            return n
+    raise ValueError(f"bar {bar!r} is too near to the rate {rate!r}: over {MOST:,} samples; lower the bar")
+
+
+def chance_to_prove(bar: float, rate: float, n: int, confidence: float = 0.95) -> float:
+    """Chance that n pass/fail samples prove a bar, if the true rate is `rate`.
+
+    >>> round(chance_to_prove(0.9, 0.95, 179), 2)
+    0.81
+    """
+    check_confidence(confidence)
+    return _chance(bar, rate, n, confidence, _log_factorials(n))
+
+
+def _chance(bar: float, rate: float, n: int, confidence: float, logs: NDArray[np.float64]) -> float:
+    proving = np.flatnonzero(_upper_tails(n, bar, logs) <= 1 - confidence)
+    return float(_upper_tails(n, rate, logs)[proving[0]]) if len(proving) else 0.0
+
+
+def _log_factorials(most: int) -> NDArray[np.float64]:
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+
+
+def _upper_tails(n: int, rate: float, log_factorials: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(X >= k) for k = 0..n."""
+    if rate >= 1:
+        return np.ones(n + 1)
+    if rate <= 0:
+        return (np.arange(n + 1) == 0).astype(float)
+    ks = np.arange(n + 1)
+    whole = log_factorials[n] - log_factorials[: n + 1] - log_factorials[n::-1]
+    chances = np.exp(whole + ks * math.log(rate) + (n - ks) * math.log1p(-rate))
+    return np.minimum(1.0, np.cumsum(chances[::-1])[::-1])
+
+
+def _rough(bar: float, rate: float, confidence: float, power: float) -> int:
+    """By the normal approximation; three quarters of it, less 50, lie below the exact number."""
+    normal = NormalDist()
+    spread = normal.inv_cdf(confidence) * math.sqrt(bar * (1 - bar))
+    spread += max(0.0, normal.inv_cdf(power)) * math.sqrt(rate * (1 - rate))
+    return min(MOST, int((spread / (rate - bar)) ** 2))
