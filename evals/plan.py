@@ -30,6 +30,10 @@ class Asks(Protocol):
         """One answer; a `Completion`."""
         ...
 
+    async def acomplete(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        """The same without blocking an event loop."""
+        ...
+
     def explain(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
         """What would be done, and the most it can cost; a `Decision`."""
         ...
@@ -64,12 +68,20 @@ class Plan:
 
 
 def plan_run(
-    suite: Suite, router: Asks, candidates: Sequence[str], run: Run, *, limit: int | None = None, repeats: int = 1
+    suite: Suite, router: Asks, candidates: Sequence[str], run: Run, *, limit: int | None = None, repeats: int | None = None
 ) -> Plan:
     """Work out which cells are missing and what they can cost.
 
     A run that exists is continued: what it has is kept, failed calls are asked again, new candidates, samples
     and repeats are added.
+
+    Args:
+        suite: what is asked.
+        router: knows prices and models.
+        candidates: policy model ids.
+        run: where the run is or will be.
+        limit: at most so many samples of each task.
+        repeats: how often each sample is asked; default: what the suite says for its task.
 
     Raises:
         EvalError: a candidate is not in the policy, or the run belongs to another suite.
@@ -80,7 +92,8 @@ def plan_run(
             raise EvalError(f"the policy lists no model {candidate!r}{suggestion(candidate, known)}")
     samples = {sample.id: sample for sample in suite.samples(limit)}
     finished: set[Cell] = set()
-    manifest = _manifest(suite, router, candidates, repeats)
+    most = max(map(suite.repeats, suite.tasks)) if repeats is None else repeats
+    manifest = _manifest(suite, router, candidates, most)
     if run.exists:
         before = run.manifest()
         if before.suite_sha256 != suite.sha256:
@@ -94,8 +107,9 @@ def plan_run(
             run_id=before.run_id,
             created=before.created,
             candidates=tuple(dict.fromkeys([*before.candidates, *candidates])),
-            repeats=max(repeats, before.repeats),
+            repeats=max(most, before.repeats),
             prices={**before.prices, **manifest.prices},
+            stop_early=before.stop_early,
         )
         finished = {cell for cell, result in run.results().items() if not isinstance(result.score, Failed)}
     jobs = []
@@ -103,7 +117,7 @@ def plan_run(
         params = suite.params(sample.task)
         for candidate in candidates:
             worst = _worst_usd(router, sample, candidate, params)
-            for repeat in range(repeats):
+            for repeat in range(suite.repeats(sample.task) if repeats is None else repeats):
                 cell = Cell(suite_sha256=suite.sha256, sample=sample.id, candidate=candidate, repeat=repeat)
                 if cell not in finished:
                     jobs.append(Job(cell=cell, sample=sample, params=params, worst_usd=worst))
@@ -126,6 +140,7 @@ def _manifest(suite: Suite, router: Asks, candidates: Sequence[str], repeats: in
         },
         prices={candidate: _price(router, candidate) for candidate in candidates},
         policy_version=router.policy.version,
+        contamination=suite.contamination,
     )
 
 

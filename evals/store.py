@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,6 +45,10 @@ class Manifest:
     prices: Mapping[str, Mapping[str, str] | None]
     """By candidate: USD per million tokens as `input` and `output`, or None when unknown."""
     policy_version: str | None = None
+    contamination: Mapping[str, str] = field(default_factory=dict)
+    """By task: what is known about its samples having been in training data."""
+    stop_early: bool = False
+    """Whether candidates left as soon as a bar was decided: only a bound that holds at any time may promise then."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -138,11 +142,13 @@ class Run:
         replace_file(self.directory / "samples.jsonl", lines)
         replace_file(self.directory / "run.json", json.dumps(manifest.to_json(), indent=2) + "\n")
 
-    def append(self, result: Result) -> None:
-        """Write one finished cell and force it to disk: an answer that was paid for must survive a crash."""
+    def append(self, *results: Result) -> None:
+        """Write finished cells and force them to disk at once: an answer that was paid for must survive a crash."""
         if self._file is None:
             raise RuntimeError("append needs `with run.writing():`")
-        self._file.write((json.dumps(result.to_row(), ensure_ascii=False) + "\n").encode())
+        lines = "".join(json.dumps(result.to_row(), ensure_ascii=False) + "\n" for result in results).encode()
+        while lines:  # a raw file may take less than it was given
+            lines = lines[self._file.write(lines) :]
         os.fsync(self._file.fileno())
 
 

@@ -112,6 +112,8 @@ class Result:
     output_tokens: int = 0
     cost_usd: float | None = None
     """Billed, all attempts of the call together; None when nobody knows the price."""
+    list_cost_usd: float | None = None
+    """What the same call would cost afresh: equal to `cost_usd`, unless the answer came from a cache."""
     latency_s: float | None = None
     model_version: str | None = None
     """What the provider said it served; evidence holds for this version only."""
@@ -136,6 +138,7 @@ class Result:
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cost_usd": self.cost_usd,
+            "list_cost_usd": self.list_cost_usd,
             "latency_s": self.latency_s,
             "model_version": self.model_version,
         }
@@ -167,6 +170,7 @@ class Result:
             input_tokens=row["input_tokens"],
             output_tokens=row["output_tokens"],
             cost_usd=row["cost_usd"],
+            list_cost_usd=row.get("list_cost_usd", row["cost_usd"]),  # runs of before kept one cost only
             latency_s=row["latency_s"],
             model_version=row["model_version"],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from evals.types import EvalError, Failed, Result, Scored
 from router import Router
 from router.errors import RateLimitedError
 from router.transports.fake import FakeTransport
-from router.types import Call
+from router.types import Call, Reply
 
 POLICY = """\
 version: 1
@@ -240,7 +241,12 @@ def test_ctrl_c_keeps_what_is_in_flight(suite: Suite, make_router: Callable[...,
             released.wait()
         return right(call)
 
-    run, router = Run(tmp_path / "run"), make_router(small=slow, large=slow)
+    class Patient(FakeTransport):
+        async def asend(self, call: Call) -> Reply:
+            return await asyncio.to_thread(self.send, call)
+
+    run, router = Run(tmp_path / "run"), make_router()
+    router._transport = Patient(default=slow)
 
     def interrupt(progress: Progress) -> None:
         if progress.finished == 1:
