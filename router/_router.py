@@ -137,7 +137,8 @@ class Router:
         try:
             if not ruling.decision.plan:
                 raise journey.no_route()
-            way = flow.run(self._calls(request, ruling), now_s=time.monotonic(), deadline_s=journey.deadline_s)
+            calls = self._calls(request, ruling, journey.deadline_s)
+            way = flow.run(calls, now_s=time.monotonic(), deadline_s=journey.deadline_s)
             call, reply = yield from journey.pay(way)
         except BaseException as error:
             journey.fail(error)
@@ -158,7 +159,7 @@ class Router:
         )
         return self._cache.get(journey.cache_key) if journey.cache_key else None
 
-    def _calls(self, request: Request, ruling: Ruling) -> list[list[Call]]:
+    def _calls(self, request: Request, ruling: Ruling, deadline_s: float | None) -> list[list[Call]]:
         """For each model of the plan, one call per deployment."""
         return [
             [
@@ -170,6 +171,7 @@ class Router:
                     messages=request.messages,
                     params=self._params(request, model, is_limited=ruling.limit_usd is not None),
                     timeout_s=flow.DEFAULT_TIMEOUT_S,
+                    deadline_s=deadline_s,
                     stream=request.stream,
                 )
                 for deployment in self.policy.deployments[model]

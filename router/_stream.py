@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal
 
-from router.errors import DeadlineExceededError, RouterError
+from router.errors import DeadlineExceededError, ProviderTimeoutError, RouterError
 from router.types import Completion, Payload
 
 End = Literal["ok", "error", "cut"]
@@ -77,7 +77,7 @@ class Stream:
             if self._received.is_booked:
                 raise StopIteration
             try:
-                return self._received.add(next(self._chunks))
+                return self._received.add(self._next())
             except StopIteration:
                 self._received.book("ok")
                 raise
@@ -89,6 +89,14 @@ class Stream:
     def completion(self) -> Completion:
         """The whole answer; RuntimeError while the stream is still open."""
         return self._received.completion
+
+    def _next(self) -> Mapping[str, Any]:
+        try:
+            return next(self._chunks)
+        except ProviderTimeoutError:
+            if self._received.left_s == 0:
+                raise self._received.too_late() from None
+            raise
 
     def close(self) -> None:
         """Stop reading, close the connection and book what was received."""

@@ -183,6 +183,9 @@ class Call:
     messages: tuple[Message, ...]
     params: Mapping[str, Any]
     timeout_s: float
+    """How long an answer, or the next chunk of a stream, may take."""
+    deadline_s: float | None = None
+    """When the whole request's time ends, on `time.monotonic()`'s clock; nobody waits for a chunk after it."""
     stream: bool = False
 
 

@@ -20,13 +20,15 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
 from router.errors import AuthenticationFailedError, ProviderTimeoutError, ProviderUnavailableError
+from router.transports import background
 from router.transports.answers import StreamWatch, whole_answer
 from router.transports.provider_errors import translate
 from router.types import Call, Reply
@@ -64,26 +66,21 @@ class LiteLLMTransport:
     """Sends calls to any provider litellm knows. Threads and event loops may share one."""
 
     def send(self, call: Call) -> Reply:
-        """Send one call and wait for its reply.
+        """Send one call and wait for its reply; as `asend`, which does it."""
+        reply = background.run(self.asend(call))
+        if reply.payload is not None:
+            return reply
+        return Reply(chunks=background.Blocking(cast(AsyncIterator[Mapping[str, Any]], reply.chunks)))
 
-        `call.timeout_s` bounds each wait for the provider: for the connection, for the first byte, and
-        between two pieces of the answer.
+    async def asend(self, call: Call) -> Reply:
+        """Send one call.
+
+        `call.timeout_s` bounds the wait for a whole answer, or for each chunk of a stream; `call.deadline_s`
+        bounds everything.
 
         Raises:
             ProviderError: see the table in `provider_errors`; a cut or unreadable answer has `is_billed` None.
         """
-        library, arguments = _prepared(call)
-        with _Guard(call):
-            send = library.completion if call.kind == "chat" else library.embedding
-            answer = send(**arguments)
-        if not call.stream:
-            return Reply(payload=whole_answer(answer, call))
-        chunks = _chunks(answer, call)
-        next(chunks)  # runs up to the first chunk; only a generator that has begun closes its connection
-        return Reply(chunks=chunks)
-
-    async def asend(self, call: Call) -> Reply:
-        """Send one call without blocking the event loop; as `send`, and `call.timeout_s` also bounds the whole wait."""
         if "litellm" not in sys.modules:
             await asyncio.to_thread(_litellm)  # seconds
         library, arguments = _prepared(call)
@@ -92,7 +89,7 @@ class LiteLLMTransport:
             async with asyncio.timeout(call.timeout_s):
                 answer = await send(**arguments)
                 if call.stream:
-                    chunks = _achunks(answer, call)
+                    chunks = _chunks(answer, call)
                     await anext(chunks)
                     return Reply(chunks=chunks)
         return Reply(payload=whole_answer(answer, call))
@@ -259,43 +256,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _chunks(answer: Any, call: Call) -> Iterator[Mapping[str, Any]]:
+def _patience_s(call: Call) -> float:
+    """How long the next chunk may take."""
+    left_s = call.timeout_s if call.deadline_s is None else call.deadline_s - time.monotonic()
+    return min(call.timeout_s, left_s)
+
+
+async def _chunks(answer: Any, call: Call) -> AsyncIterator[Mapping[str, Any]]:
     """The stream's chunks. The first item is a dummy: taking it fetches the first chunk."""
-    watch = StreamWatch(answer, call)
-    try:
-        source, is_primed = iter(watch.source), False
-        while True:
-            try:
-                with _Guard(call, is_streaming=True):
-                    chunk = next(source, _END)
-            except (ProviderUnavailableError, ProviderTimeoutError):
-                if watch.is_complete:
-                    return
-                raise
-            if chunk is _END:
-                break
-            payload = watch.payload(chunk)
-            if payload is not None:
-                if not is_primed:
-                    is_primed = True
-                    yield {}
-                yield payload
-        watch.require_complete()
-    finally:
-        for part in watch.inner():
-            if callable(close := getattr(part, "close", None)):
-                close()
-
-
-async def _achunks(answer: Any, call: Call) -> AsyncIterator[Mapping[str, Any]]:
-    """As `_chunks`, for an event loop."""
     watch = StreamWatch(answer, call)
     try:
         source, is_primed = aiter(watch.source), False
         while True:
             try:
                 with _Guard(call, is_streaming=True):
-                    async with asyncio.timeout(call.timeout_s):
+                    async with asyncio.timeout(_patience_s(call)):
                         chunk = await anext(source, _END)
             except (ProviderUnavailableError, ProviderTimeoutError):
                 if watch.is_complete:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -186,6 +189,43 @@ def test_a_slow_stream_ends_at_the_deadline(one: router.Router, provider: Provid
     with pytest.raises(router.DeadlineExceededError):
         list(stream)
     assert stream.completion.cost_usd is not None
+
+
+def trickling_provider() -> tuple[socket.socket, str]:
+    """A provider that sends a keep-alive now and then, and never an answer."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                is_stream = b'"stream"' in connection.recv(65536)
+                kind, byte = (b"text/event-stream", b": wait\n\n") if is_stream else (b"application/json", b" ")
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(50):
+                    connection.sendall(byte)
+                    time.sleep(0.1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_a_provider_that_trickles_cannot_stretch_the_deadline(tmp_path: Path, is_stream: bool) -> None:
+    server, url = trickling_provider()
+    (tmp_path / "trickle.yaml").write_text(
+        f"version: 1\nmodels: {{slow: {{call: openai/slow, api_base: '{url}'}}}}\n"
+        "rules: [{candidates: slow, strategy: fixed}]",
+        encoding="utf-8",
+    )
+    with server, router.Router(tmp_path / "trickle.yaml", tmp_path / "trickle") as one:
+        started = time.monotonic()
+        with pytest.raises(router.DeadlineExceededError):
+            one.complete(HELLO, timeout_s=1, stream=is_stream)
+        assert time.monotonic() - started < 3
 
 
 VICTIM = """
