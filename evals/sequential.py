@@ -5,6 +5,9 @@ she proves that it does, and the candidate is *held*. The other bets that it lie
 as *failed*. Both may be looked at after every answer without voiding what they prove, which no bound for a fixed
 number of samples allows: a bar tested after each of 500 answers passes once by luck. Answers are spent on the
 candidates near the bar, since the others leave early.
+
+Where the number of samples is planned, the first gambler gets only two fifths of the error, and an exact test at the
+planned end the rest. That keeps nearly all the power of a fixed-size design, and who can no longer pass leaves.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from evals.stats import anytime_lower, log_wealth
+from evals.stats import anytime_lower, clopper_pearson_lower, log_wealth, successes_needed
 
 Goal = Literal["cheapest", "all"]
 """`cheapest`: the cheapest candidate that holds the bar; `all`: a verdict on every candidate."""
@@ -26,6 +29,9 @@ DROP_CONFIDENCE = 0.95
 """That a dropped candidate truly misses the bar. A wrong drop costs a saving, never quality."""
 
 DEFAULT_CONFIDENCE = 0.95
+
+EARLY_SHARE = 0.4
+"""Share of the error that may be spent before the planned end."""
 
 
 class Race:
@@ -46,6 +52,7 @@ class Race:
         bar: float,
         confidence: float = DEFAULT_CONFIDENCE,
         goal: Goal = "cheapest",
+        size: int | None = None,
         drop_confidence: float = DROP_CONFIDENCE,
     ) -> None:
         """Start a race.
@@ -55,10 +62,15 @@ class Race:
             bar: mean score to prove, in [0, 1]; at 0 there is nothing to prove, and nobody leaves.
             confidence: that a held bar is truly held, for each candidate by itself, whenever the race stops.
             goal: when candidates stop being needed.
+            size: samples planned for each candidate, fixed before the first answer; None if nobody knows.
             drop_confidence: that a failed candidate truly lies below the bar.
         """
         self.order, self.bar, self.confidence, self.goal = tuple(order), bar, confidence, goal
-        self._drop_confidence = drop_confidence
+        self._size, self._drop_confidence = size, drop_confidence
+        early = 1.0 if size is None else EARLY_SHARE
+        self._early, self._late = 1 - early * (1 - confidence), 1 - (1 - early) * (1 - confidence)
+        is_planned = size is not None and 0 < bar < 1
+        self._successes = successes_needed(bar, size, self._late) if size is not None and is_planned else None
         self._counts: dict[str, Counter[float]] = {candidate: Counter() for candidate in order}
         self._decided: dict[str, Verdict] = {}
 
@@ -78,13 +90,16 @@ class Race:
         """
         if not 0 <= score <= 1:
             raise ValueError(f"score {score!r} must lie in [0, 1]")
-        self._counts[candidate][score] += 1
+        counts = self._counts[candidate]
+        counts[score] += 1
         if candidate in self._decided or self.bar <= 0:
             return
-        if self._proves(self._counts[candidate], self.bar, self.confidence):
+        if self._is_proved(counts):
             self._hold(candidate)
-        elif self._proves(_flipped(self._counts[candidate]), 1 - self.bar, self._drop_confidence):
+        elif self._proves(_flipped(counts), 1 - self.bar, self._drop_confidence):
             self._decided[candidate] = "failed"
+        elif self._is_hopeless(counts):
+            self._decided[candidate] = "not enough evidence"
 
     def verdicts(self) -> dict[str, Verdict]:
         """What is known of each candidate now."""
@@ -92,9 +107,25 @@ class Race:
 
     def lower(self, candidate: str) -> float:
         """Lower bound of a candidate's mean at `confidence`, to promise, whenever the race was stopped."""
-        lower = anytime_lower(self._counts[candidate], self.confidence)
+        counts = self._counts[candidate]
+        lower = anytime_lower(counts, self._early)
+        if self._size is not None and counts.total() == self._size and counts.keys() <= {0.0, 1.0}:
+            lower = max(lower, clopper_pearson_lower(counts[1.0], self._size, self._late))
         # A bar once proved stays proved, although an answer under way may have come home since.
         return max(lower, self.bar) if self._decided.get(candidate) == "held" else lower
+
+    def _is_proved(self, counts: Counter[float]) -> bool:
+        # So many perfect answers pass the test at the planned end, whatever is still to come. A mean of at most the bar
+        # bounds the chance of a perfect answer, so this holds for graded scores, too.
+        if self._successes is not None and counts[1.0] >= self._successes and counts.total() <= (self._size or 0):
+            return True
+        return self._proves(counts, self.bar, self._early)
+
+    def _is_hopeless(self, counts: Counter[float]) -> bool:
+        """Whether a pass/fail candidate cannot pass at the planned end, even if all else is right."""
+        if self._size is None or self._successes is None:
+            return False
+        return counts.keys() <= {0.0, 1.0} and counts[0.0] > self._size - self._successes
 
     def _hold(self, winner: str) -> None:
         self._decided[winner] = "held"
@@ -118,18 +149,27 @@ class Races:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, bars: Mapping[str, tuple[float, float]], order: Sequence[str], goal: Goal = "cheapest") -> Races:
+    def of(
+        cls,
+        bars: Mapping[str, tuple[float, float]],
+        order: Sequence[str],
+        goal: Goal = "cheapest",
+        sizes: Mapping[str, int] | None = None,
+    ) -> Races:
         """Races for the tasks that have a bar.
 
         Args:
             bars: by task: bar and confidence.
             order: candidates, cheapest first.
             goal: `cheapest` also ends the race of everyone dearer than a candidate that holds the bar.
+            sizes: by task, samples planned for each candidate. A run that is continued keeps those of its start: an
+                end that moves would be looked at twice.
         """
-        return cls(
-            {task: Race(order, bar=bar, confidence=confidence, goal=goal) for task, (bar, confidence) in bars.items()},
-            order,
-        )
+        races = {
+            task: Race(order, bar=bar, confidence=confidence, goal=goal, size=(sizes or {}).get(task))
+            for task, (bar, confidence) in bars.items()
+        }
+        return cls(races, order)
 
     def wants(self, task: str, candidate: str) -> bool:
         """Whether a cell is still worth its call; always for a task without a bar. Once false, it stays false."""

@@ -4,7 +4,7 @@ from evals.stats.betting import anytime_lower, betting_lower, betting_p, hoeffdi
 from evals.stats.bounds import Interval, clopper_pearson_lower, clopper_pearson_upper, wilson
 from evals.stats.judged import JudgeRecord, corrected_lower, corrected_rate
 from evals.stats.paired import difference_interval, holm, mcnemar, p_above, paired_bootstrap, sign_flip_p
-from evals.stats.power import chance_to_prove, samples_for_power, samples_needed
+from evals.stats.power import chance_to_prove, samples_for_power, samples_needed, successes_needed
 from evals.stats.spread import Clustered, Variances, clustered, student_t, student_t_quantile, variances
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "sign_flip_p",
     "student_t",
     "student_t_quantile",
+    "successes_needed",
     "variances",
     "wilson",
 ]

@@ -58,6 +58,17 @@ def samples_for_power(bar: float, rate: float, confidence: float = 0.95, power: 
     raise ValueError(f"bar {bar!r} is too near to the rate {rate!r}: over {MOST:,} samples; lower the bar")
 
 
+def successes_needed(bar: float, n: int, confidence: float = 0.95) -> int | None:
+    """Fewest successes of n that prove a bar; None where n is too small even without a failure.
+
+    >>> successes_needed(0.9, 179), successes_needed(0.9, 28)
+    (168, None)
+    """
+    check_confidence(confidence)
+    proving = np.flatnonzero(_upper_tails(n, bar, _log_factorials(n)) <= 1 - confidence)
+    return int(proving[0]) if len(proving) else None
+
+
 def chance_to_prove(bar: float, rate: float, n: int, confidence: float = 0.95) -> float:
     """Chance that n pass/fail samples prove a bar, if the true rate is `rate`.
 
@@ -74,7 +85,8 @@ def _chance(bar: float, rate: float, n: int, confidence: float, logs: NDArray[np
 
 
 def _log_factorials(most: int) -> NDArray[np.float64]:
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+    logs: NDArray[np.float64] = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+    return logs
 
 
 def _upper_tails(n: int, rate: float, log_factorials: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,7 +98,8 @@ def _upper_tails(n: int, rate: float, log_factorials: NDArray[np.float64]) -> ND
     ks = np.arange(n + 1)
     whole = log_factorials[n] - log_factorials[: n + 1] - log_factorials[n::-1]
     chances = np.exp(whole + ks * math.log(rate) + (n - ks) * math.log1p(-rate))
-    return np.minimum(1.0, np.cumsum(chances[::-1])[::-1])
+    tails: NDArray[np.float64] = np.minimum(1.0, np.cumsum(chances[::-1])[::-1])
+    return tails
 
 
 def _rough(bar: float, rate: float, confidence: float, power: float) -> int:
