@@ -21,7 +21,7 @@ def outcome_rows(run: Run) -> Iterator[dict[str, Any]]:
     samples = {sample.id: sample for sample in run.samples()}
     for (sample_id, candidate), results in by_pair(run).items():
         judged = [result for result in results if isinstance(result.score, Scored)]
-        costs = [result.cost_usd for result in judged]
+        costs = [result.list_cost_usd for result in judged]
         if sample_id not in samples or not judged or None in costs:
             continue
         sample, latencies = samples[sample_id], [r.latency_s for r in judged if r.latency_s is not None]

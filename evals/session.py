@@ -224,14 +224,18 @@ class Session:
 
 
 def _answered(router: Asks, job: Job, done: Any, score: Score) -> Result:
+    billed = listed = done.cost_usd
+    if done.cache == "exact":
+        listed = _list_cost(router, job, done)
+        billed = None if listed is None else billed  # free this time, but nobody knows what it costs
     return Result(
         cell=job.cell,
         score=score,
         response=done.text,
         input_tokens=int(done.usage.prompt_tokens),
         output_tokens=int(done.usage.completion_tokens),
-        cost_usd=_number(done.cost_usd),
-        list_cost_usd=_number(done.cost_usd if done.cache != "exact" else _list_cost(router, job, done)),
+        cost_usd=_number(billed),
+        list_cost_usd=_number(listed),
         latency_s=done.latency_s,
         model_version=done.attempts[-1].model_version if done.attempts else None,
     )

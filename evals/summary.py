@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Literal
 
 from evals.outcomes import by_pair, value_of
+from evals.sequential import Race
 from evals.stats import Interval, clopper_pearson_upper, lower_bound, wilson
 from evals.store import Run
 from evals.types import Failed, Result, Unscored
@@ -37,7 +38,7 @@ class Standing:
     interval: Interval
     """Mean and two-sided Wilson interval at 0.95, for display."""
     lower: float
-    """One-sided lower bound at `confidence`, to promise."""
+    """One-sided lower bound at `confidence`, to promise; in a run that stopped early one that holds at any stop."""
     confidence: float
     bar: float | None
     cost_usd: float | None
@@ -62,25 +63,35 @@ class Standing:
 def standings(run: Run) -> list[Standing]:
     """All tasks and candidates that have at least one value, in the order of the suite and the run."""
     manifest = run.manifest()
-    tasks = {sample.id: sample.task for sample in run.samples()}
+    asked = run.samples()
+    tasks = {sample.id: sample.task for sample in asked}
+    pairs = by_pair(run)
+    if manifest.stop_early:  # a race counts answers in the order in which they were to be asked
+        turns = {sample.id: turn for turn, sample in enumerate(asked)}
+        pairs = dict(sorted(pairs.items(), key=lambda pair: turns.get(pair[0][0], 0)))
     groups: dict[tuple[str, str], list[list[Result]]] = {
         (task, candidate): [] for task in manifest.scorers for candidate in manifest.candidates
     }
-    for (sample, candidate), results in by_pair(run).items():
+    for (sample, candidate), results in pairs.items():
         if sample in tasks and (tasks[sample], candidate) in groups:
             groups[tasks[sample], candidate].append(results)
     found = []
     for (task, candidate), samples in groups.items():
         bar = manifest.bars.get(task)
         standing = _standing(task, candidate, samples, bar["min"] if bar else None,
-                             bar["confidence"] if bar else DEFAULT_CONFIDENCE)  # fmt: skip
+                             bar["confidence"] if bar else DEFAULT_CONFIDENCE, manifest.stop_early)  # fmt: skip
         if standing is not None:
             found.append(standing)
     return found
 
 
 def _standing(
-    task: str, candidate: str, samples: Sequence[Sequence[Result]], bar: float | None, confidence: float
+    task: str,
+    candidate: str,
+    samples: Sequence[Sequence[Result]],
+    bar: float | None,
+    confidence: float,
+    is_stopped_early: bool,
 ) -> Standing | None:
     values = []
     for results in samples:
@@ -92,7 +103,7 @@ def _standing(
         return None
     every = [result for results in samples for result in results]
     answered = [result for result in every if not isinstance(result.score, Failed)]
-    costs = [result.cost_usd for result in answered]
+    costs = [result.list_cost_usd for result in answered]
     latencies = [result.latency_s for result in answered if result.latency_s is not None]
     return Standing(
         task=task,
@@ -102,10 +113,17 @@ def _standing(
         failed=len(every) - len(answered),
         unscored=sum(isinstance(result.score, Unscored) for result in every),
         interval=wilson(sum(values), len(values)),
-        lower=lower_bound(values, confidence),
+        lower=_lower_anytime(values, bar, confidence) if is_stopped_early else lower_bound(values, confidence),
         confidence=confidence,
         bar=bar,
         cost_usd=None if None in costs or not costs else float(sum(Decimal(str(cost)) for cost in costs) / len(costs)),
         latency_p50_s=median(latencies) if latencies else None,
         versions=tuple(dict.fromkeys(result.model_version for result in answered)),
     )
+
+
+def _lower_anytime(values: Sequence[float], bar: float | None, confidence: float) -> float:
+    race = Race(["it"], bar=bar or 0.0, confidence=confidence)
+    for value in values:
+        race.add("it", value)
+    return race.lower("it")

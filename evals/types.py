@@ -113,7 +113,7 @@ class Result:
     cost_usd: float | None = None
     """Billed, all attempts of the call together; None when nobody knows the price."""
     list_cost_usd: float | None = None
-    """What the same call would cost afresh: equal to `cost_usd`, unless the answer came from a cache."""
+    """What the same call would cost afresh, where that is not what was billed (the answer came from a cache)."""
     latency_s: float | None = None
     model_version: str | None = None
     """What the provider said it served; evidence holds for this version only."""
@@ -170,7 +170,7 @@ class Result:
             input_tokens=row["input_tokens"],
             output_tokens=row["output_tokens"],
             cost_usd=row["cost_usd"],
-            list_cost_usd=row.get("list_cost_usd", row["cost_usd"]),  # runs of before kept one cost only
+            list_cost_usd=row["cost_usd"] if row.get("list_cost_usd") is None else row["list_cost_usd"],
             latency_s=row["latency_s"],
             model_version=row["model_version"],
         )

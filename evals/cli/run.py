@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evals.cli.progress import shown
 from evals.cli.report import print_table
 from evals.cli.shared import BROKEN, TOO_LITTLE, chosen_candidates
-from evals.types import EvalError
+from evals.types import EvalError, Failed
 
 if TYPE_CHECKING:
     from evals.plan import Plan
-    from evals.runner import Progress
+    from evals.sequential import Goal
+    from evals.store import Run
 
 
 @click.command()
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on with the run in --out: ask what is missing or failed.")
 @click.option("--yes", is_flag=True, help="Do not ask before calling models.")
 @click.option("--max-cost-usd", type=str, help="Send nothing that could take the run above this.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Calls at once to a hosted provider; default 64.")
+@click.option("--max-failures", type=click.FloatRange(0, 1), default=0.1, help="Share of failed calls that ends it.")
+@click.option(
+    "--stop-early",
+    type=click.Choice(["cheapest", "all"]),
+    help="Leave out who cannot hold a bar, or need not (cheapest), or whose verdict is known (all).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
 def run(
     suite: str,
@@ -42,6 +51,9 @@ def run(
     resume: bool,
     yes: bool,
     max_cost_usd: str | None,
+    concurrency: int | None,
+    max_failures: float,
+    stop_early: Goal | None,
     as_json: bool,
 ) -> int:
     """Ask every sample of SUITE (a YAML file, or a shipped name such as `local`) of every candidate."""
@@ -63,8 +75,18 @@ def run(
         _show_plan(plan, chosen)
         if plan.jobs and not yes and not _confirmed():
             raise click.Abort()
-        progress = execute(plan, asked, router, target, max_cost_usd=cap, on_progress=_show_progress)
-    _end_progress(progress)
+        with shown() as show:
+            progress = execute(
+                plan,
+                asked,
+                router,
+                target,
+                max_cost_usd=cap,
+                concurrency=concurrency,
+                max_failures=max_failures,
+                stop_early=stop_early,
+                on_progress=show,
+            )
     if as_json:
         click.echo(
             json.dumps(
@@ -75,13 +97,22 @@ def run(
                     "cells": plan.done + progress.total,
                     "finished": plan.done + progress.finished - progress.failed,
                     "failed": progress.failed,
+                    "not_needed": progress.skipped,
                     "spent_usd": float(progress.spent_usd),
                     "stopped_by_cap": progress.is_stopped_by_cap,
+                    "stopped_by_failures": progress.is_stopped_by_failures,
                 }
             )
         )
     else:
         print_table(out)
+    if progress.is_stopped_by_failures:
+        click.echo(
+            f"stopped: {progress.failed} of {progress.finished} calls failed, more than --max-failures "
+            f"{max_failures:g}; such as: {_last_error(target)}; what was answered is kept, go on with --resume",
+            err=True,
+        )
+        return BROKEN
     if progress.is_stopped_by_cap:
         click.echo(f"stopped at --max-cost-usd {cap}; raise it and add --resume to go on", err=True)
         return TOO_LITTLE
@@ -124,14 +155,6 @@ def _show_plan(plan: Plan, candidates: Sequence[str]) -> None:
         click.echo(f"  {plan.done} cells are finished already", err=True)
 
 
-def _show_progress(progress: Progress) -> None:
-    is_terminal = sys.stderr.isatty()
-    if not is_terminal and progress.finished % 50 and progress.finished != progress.total:
-        return
-    line = f"{progress.finished}/{progress.total} cells, {progress.failed} failed, ${progress.spent_usd:.4f}"
-    click.echo(f"\r{line}" if is_terminal else line, err=True, nl=not is_terminal)
-
-
-def _end_progress(progress: Progress) -> None:
-    if progress.finished and sys.stderr.isatty():
-        click.echo(err=True)
+def _last_error(run: Run) -> str:
+    errors = [result.score.error for result in run.results().values() if isinstance(result.score, Failed)]
+    return errors[-1] if errors else "unknown"

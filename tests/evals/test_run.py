@@ -19,7 +19,8 @@ from evals.plan import plan_run
 from evals.runner import Progress, execute
 from evals.store import Run
 from evals.suite import Suite, load_suite
-from evals.types import EvalError, Failed, Result, Scored
+from evals.summary import standings
+from evals.types import Cell, EvalError, Failed, Result, Scored
 from router import Router
 from router.errors import RateLimitedError
 from router.transports.fake import FakeTransport
@@ -307,3 +308,54 @@ def test_kill_9_loses_nothing_that_was_reported_and_counts_nothing_twice(
     assert ran(run, suite, router, "small", "large", repeats=50).total == total - reported
     history = list(run.history())
     assert len(history) == len({result.cell for result in history}) == total
+
+
+def test_a_provider_that_turns_calls_away_gets_fewer_and_every_cell_its_answer(
+    suite: Suite, make_router: Callable[..., Router], tmp_path: Path
+) -> None:
+    turned_away = 0
+
+    def busy(call: Call) -> str | Exception:
+        nonlocal turned_away
+        turned_away += 1
+        return RateLimitedError("slow down", retry_after_s=0.0) if turned_away <= 7 else right(call)
+
+    run, router = Run(tmp_path / "run"), make_router(small=busy)
+    progress = ran(run, suite, router, "small")
+    assert (progress.finished, progress.failed, sent(router)) == (10, 0, 17)
+
+
+def test_too_many_failures_end_a_run_and_what_was_answered_is_kept(
+    suite: Suite, make_router: Callable[..., Router], tmp_path: Path
+) -> None:
+    run, router = Run(tmp_path / "run"), make_router(small=ValueError("broken"))
+    progress = ran(run, suite, router, "small", "large", repeats=20, max_failures=0.4)
+    assert progress.is_stopped_by_failures and 20 <= progress.finished < 400
+    assert len(list(run.history())) == progress.finished
+    assert ran(run, suite, router, "large", repeats=20, max_failures=0.0).failed == 0
+
+
+def test_a_candidate_whose_bar_is_decided_is_asked_no_more(
+    suite: Suite, make_router: Callable[..., Router], tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"capital {i}", "reference": f"city {i}"} for i in range(200)]
+    (tmp_path / "capitals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    many, router = load_suite(tmp_path / "suite.yaml"), make_router(small="no idea")
+    run = Run(tmp_path / "run")
+    progress = ran(run, many, router, "small", "large", stop_early="cheapest", concurrency=2)
+    assert progress.finished + progress.skipped == progress.total == 400
+    assert progress.finished < 80
+    verdicts = {standing.candidate: standing.verdict for standing in standings(run)}
+    assert verdicts == {"small": "failed", "large": "held"}
+    # What was learned holds in the next session, too: nobody is worth another call.
+    assert ran(run, many, router, "small", "large", stop_early="cheapest").finished == 0
+    assert run.manifest().stop_early
+
+
+def test_one_wait_for_the_disk_can_serve_many_answers(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    cells = [Cell(suite_sha256="ab", sample=str(i), candidate="small") for i in range(3)]
+    with run.writing():
+        run.append(*(Result(cell=cell, score=Scored(1.0), cost_usd=0.5) for cell in cells))
+    assert [result.cell for result in run.history()] == cells
+    assert {result.list_cost_usd for result in run.history()} == {0.5}
