@@ -6,19 +6,33 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from evals.scorers.code import code
+from evals.scorers.constraints import constraints
 from evals.scorers.math import math
 from evals.scorers.number import numeric
+from evals.scorers.overlap import rouge_l, similarity, token_f1
+from evals.scorers.pattern import regex
+from evals.scorers.schema import schema
 from evals.scorers.structured import json
 from evals.scorers.text import choice, contains, exact
+from evals.scorers.tools import tool_call
 from evals.types import EvalError, Scorer
 
 SCORERS: Mapping[str, Callable[..., Scorer]] = {
     "choice": choice,
+    "code": code,
+    "constraints": constraints,
     "contains": contains,
     "exact": exact,
     "json": json,
     "math": math,
     "numeric": numeric,
+    "regex": regex,
+    "rouge_l": rouge_l,
+    "schema": schema,
+    "similarity": similarity,
+    "token_f1": token_f1,
+    "tool_call": tool_call,
 }
 
 

@@ -26,22 +26,22 @@ def json(strict: bool = False) -> Scorer:
             expected = jsonlib.loads(reference)
         except ValueError:
             return Unscored(f"reference {reference[:60]!r} is not JSON")
-        answer = _last_json(response, type(expected))
+        answer = last_json(response, type(expected))
         if answer is None:
             return Scored(0.0, "no JSON of the expected kind in the response")
         if not isinstance(expected, dict):
-            return Scored(float(_alike(answer, expected)), "")
+            return Scored(float(alike(answer, expected)), "")
         if not expected.keys() & answer.keys() and isinstance(answer.get("answer"), dict):
             answer = answer["answer"]
         keys = expected.keys() | answer.keys()
-        wrong = sorted(key for key in keys if key not in expected or not _alike(answer.get(key), expected[key]))
+        wrong = sorted(key for key in keys if key not in expected or not alike(answer.get(key), expected[key]))
         value = 1.0 if not keys else (len(keys) - len(wrong)) / len(keys)
         return Scored(float(value == 1.0) if strict else value, f"wrong: {', '.join(wrong)}" if wrong else "")
 
     return score
 
 
-def _last_json(text: str, kind: type) -> Any:
+def last_json(text: str, kind: type) -> Any:
     """The last complete value of the wanted kind; thinking aloud often holds earlier drafts."""
     found, position = None, 0
     while position < len(text):
@@ -59,11 +59,12 @@ def _last_json(text: str, kind: type) -> Any:
     return found
 
 
-def _alike(left: Any, right: Any) -> bool:
+def alike(left: Any, right: Any) -> bool:
+    """Whether two JSON values mean the same: texts in any case, numbers by value, lists in order."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(_alike(left[key], right[key]) for key in left)
+        return left.keys() == right.keys() and all(alike(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_alike, left, right))
+        return len(left) == len(right) and all(map(alike, left, right))
     if isinstance(left, bool) or isinstance(right, bool) or left is None or right is None:
         return left is right
     if isinstance(left, (int, float, str)) and isinstance(right, (int, float, str)):
