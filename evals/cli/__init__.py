@@ -7,6 +7,8 @@ import click
 from router.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "compare": "evals.cli.compare:compare",
+    "frontier": "evals.cli.frontier:frontier",
     "outcomes": "evals.cli.outcomes:outcomes",
     "propose": "evals.cli.propose:propose",
     "report": "evals.cli.report:report",

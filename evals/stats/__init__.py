@@ -3,7 +3,16 @@
 from evals.stats.betting import anytime_lower, betting_lower, betting_p, hoeffding_lower, log_wealth, lower_bound
 from evals.stats.bounds import Interval, clopper_pearson_lower, clopper_pearson_upper, wilson
 from evals.stats.judged import JudgeRecord, corrected_lower, corrected_rate
-from evals.stats.paired import difference_interval, holm, mcnemar, p_above, paired_bootstrap, sign_flip_p
+from evals.stats.paired import (
+    anytime_difference,
+    anytime_p_above,
+    difference_interval,
+    holm,
+    mcnemar,
+    p_above,
+    paired_bootstrap,
+    sign_flip_p,
+)
 from evals.stats.power import chance_to_prove, samples_for_power, samples_needed, successes_needed
 from evals.stats.spread import Clustered, Variances, clustered, student_t, student_t_quantile, variances
 
@@ -12,7 +21,9 @@ __all__ = [
     "Interval",
     "JudgeRecord",
     "Variances",
+    "anytime_difference",
     "anytime_lower",
+    "anytime_p_above",
     "betting_lower",
     "betting_p",
     "chance_to_prove",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.stats.betting import betting_p
+from evals.stats.betting import anytime_lower, betting_p, log_wealth
 from evals.stats.bounds import Interval, check_confidence, clopper_pearson_upper, upper_tail
 
 Array = NDArray[np.float64]
@@ -111,6 +112,21 @@ def difference_interval(a: Sequence[float], b: Sequence[float], confidence: floa
         return low
 
     return Interval(float(differences(a, b).mean()), low(a, b), -low(b, a))
+
+
+def anytime_p_above(a: Sequence[float], b: Sequence[float], threshold: float) -> float:
+    """Like `p_above`, but valid whenever the answers stopped coming, for any reason that the answers gave."""
+    counts = Counter(((differences(a, b) + 1) / 2).tolist())
+    return min(1.0, math.exp(-log_wealth(counts, (threshold + 1) / 2)))
+
+
+def anytime_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean of `a - b` with a two-sided interval that is valid whenever the answers stopped coming."""
+    difference = differences(a, b)
+    low, high = (
+        2 * anytime_lower(Counter(((side * difference + 1) / 2).tolist()), (1 + confidence) / 2) - 1 for side in (1, -1)
+    )
+    return Interval(float(difference.mean()), low, -high)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

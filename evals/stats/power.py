@@ -94,7 +94,7 @@ def _upper_tails(n: int, rate: float, log_factorials: NDArray[np.float64]) -> ND
     if rate >= 1:
         return np.ones(n + 1)
     if rate <= 0:
-        return (np.arange(n + 1) == 0).astype(float)
+        return np.asarray(np.arange(n + 1) == 0, dtype=np.float64)
     ks = np.arange(n + 1)
     whole = log_factorials[n] - log_factorials[: n + 1] - log_factorials[n::-1]
     chances = np.exp(whole + ks * math.log(rate) + (n - ks) * math.log1p(-rate))
