@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("rundir", type=click.Path(file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
-def report(rundir: str, as_json: bool) -> int:
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False), help="Also write one self-contained page, every answer in it."
+)
+def report(rundir: str, as_json: bool, page: str | None) -> int:
     """Show what each candidate reached on each task.
 
     Exits with 0 when every bar of the suite is held by some candidate, 1 when one is missed by all, 2 when one
@@ -35,6 +38,11 @@ def report(rundir: str, as_json: bool) -> int:
         click.echo(json.dumps([_standing_row(standing) for standing in found], indent=2))
     else:
         print_table(rundir)
+    if page is not None:
+        from evals.html.page import write_page
+
+        size = write_page(Run(rundir), page)
+        click.echo(f"{page}: {size / 1_000_000:.1f} MB, opens in any browser and needs no network", err=True)
     return _verdict_code(found)
 
 
