@@ -68,7 +68,13 @@ class Plan:
 
 
 def plan_run(
-    suite: Suite, router: Asks, candidates: Sequence[str], run: Run, *, limit: int | None = None, repeats: int | None = None
+    suite: Suite,
+    router: Asks,
+    candidates: Sequence[str],
+    run: Run,
+    *,
+    limit: int | None = None,
+    repeats: int | None = None,
 ) -> Plan:
     """Work out which cells are missing and what they can cost.
 

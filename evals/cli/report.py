@@ -71,7 +71,10 @@ def print_table(rundir: str) -> None:
             "" if standing.latency_p50_s is None else f"{standing.latency_p50_s:.2f}",
             bar,
         )
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for task, note in Run(rundir).manifest().contamination.items():
+        console.print(f"{task}: {note}", markup=False)
 
 
 def _standing_row(standing: Standing) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import click
 
 from evals.cli.progress import shown
 from evals.cli.report import print_table
-from evals.cli.shared import BROKEN, TOO_LITTLE, chosen_candidates
+from evals.cli.shared import BROKEN, TOO_LITTLE, chosen_candidates, chosen_sources
 from evals.types import EvalError, Failed
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @click.option("--candidates", help="Model ids, separated by commas; default: all chat models of the policy.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Directory of the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many samples of each task.")
-@click.option("--repeats", type=click.IntRange(min=1), default=1, help="How often each sample is asked.")
+@click.option("--repeats", type=click.IntRange(min=1), help="How often each sample is asked; default: the suite's.")
+@click.option("--source", "sources", multiple=True, metavar="[TASK=]FILE", help="Read samples here instead.")
 @click.option("--seed", type=int, help="Fresh generated samples by another seed.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out: ask what is missing or failed.")
 @click.option("--yes", is_flag=True, help="Do not ask before calling models.")
@@ -46,7 +47,8 @@ def run(
     candidates: str | None,
     out: str,
     limit: int | None,
-    repeats: int,
+    repeats: int | None,
+    sources: Sequence[str],
     seed: int | None,
     resume: bool,
     yes: bool,
@@ -56,7 +58,7 @@ def run(
     stop_early: Goal | None,
     as_json: bool,
 ) -> int:
-    """Ask every sample of SUITE (a YAML file, or a shipped name such as `local`) of every candidate."""
+    """Ask every sample of SUITE (a YAML or Python file, or a shipped name such as `local`) of every candidate."""
     from evals.plan import plan_run
     from evals.runner import execute
     from evals.store import Run
@@ -68,7 +70,7 @@ def run(
     target = Run(out)
     if target.exists and not resume:
         raise EvalError(f"{out} already holds a run; go on with --resume, or give a fresh --out")
-    asked = load_suite(suite, seed=seed)
+    asked = load_suite(suite, seed=seed, sources=chosen_sources(sources))
     with Router(policy) as router:
         chosen = chosen_candidates(candidates, router.policy.models)
         plan = plan_run(asked, router, chosen, target, limit=limit, repeats=repeats)

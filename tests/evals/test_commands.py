@@ -150,7 +150,7 @@ def test_rescore_needs_no_quality_column(folder: Path) -> None:
     ("scorer", "message"),
     [
         ("sums", "give TASK=NAME"),
-        ("sums=magic", "scorers are choice, contains, exact"),
+        ("sums=magic", "scorers are choice, code, constraints"),
         ("poems=exact", "has no task 'poems'; it has sums, words"),
     ],
 )
