@@ -233,7 +233,7 @@ def test_every_scorer_survives_odd_responses() -> None:
 
 
 def test_an_unknown_scorer_lists_the_known_ones() -> None:
-    with pytest.raises(EvalError, match="choice, contains, exact, json, math, numeric"):
+    with pytest.raises(EvalError, match="choice, code, constraints, contains, exact, json, math, numeric, regex"):
         scorer("exakt")
 
 
