@@ -10,6 +10,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+# Its pytest plugin imports it at the end of a run; with litellm's loops to collect in the middle of that import,
+# CPython 3.11's parser loses count of its recursion depth (SystemError).
+import hypothesis  # noqa: F401
 import pytest
 
 # At the end: `tests/router` must never stand before the package of that name.

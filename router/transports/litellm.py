@@ -7,6 +7,9 @@ What litellm does and what is done about it here, each checked by a test against
 - On every error it prints advice ("Give Feedback", "Provider List") to stdout unless its global
   `suppress_debug_info` is set, and it clears its global `num_retries`, which also makes it retry. There is no
   argument for either. Both are borrowed while a call runs and given back as they were found.
+- Its default client for awaited calls, aiohttp, forgets what it has received when a connection breaks, so the end
+  of a stream that was cut right behind it may be lost. Its other one, httpx, is wrapped in a hidden repeat of a
+  call whose connection broke, which could be billed twice: worse, and left alone.
 - `max_retries=0` and `num_retries=0` stop the retries of its own and of the openai client.
 - At the end of a stream it invents `finish_reason: "stop"` if none came, so that a cut stream looks whole, and
   token counts if none came; it merges the choices of n > 1. Where the provider speaks OpenAI's protocol the
@@ -23,7 +26,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
@@ -66,14 +69,7 @@ class LiteLLMTransport:
     """Sends calls to any provider litellm knows. Threads and event loops may share one."""
 
     def send(self, call: Call) -> Reply:
-        """Send one call and wait for its reply; as `asend`, which does it."""
-        reply = background.run(self.asend(call))
-        if reply.payload is not None:
-            return reply
-        return Reply(chunks=background.Blocking(cast(AsyncIterator[Mapping[str, Any]], reply.chunks)))
-
-    async def asend(self, call: Call) -> Reply:
-        """Send one call.
+        """Send one call and wait for its reply.
 
         `call.timeout_s` bounds the wait for a whole answer, or for each chunk of a stream; `call.deadline_s`
         bounds everything.
@@ -81,21 +77,32 @@ class LiteLLMTransport:
         Raises:
             ProviderError: see the table in `provider_errors`; a cut or unreadable answer has `is_billed` None.
         """
-        if "litellm" not in sys.modules:
-            await asyncio.to_thread(_litellm)  # seconds
-        library, arguments = _prepared(call)
-        with _Guard(call):
-            send = library.acompletion if call.kind == "chat" else library.aembedding
-            async with asyncio.timeout(call.timeout_s):
-                answer = await send(**arguments)
-                if call.stream:
-                    chunks = _chunks(answer, call)
-                    await anext(chunks)
-                    return Reply(chunks=chunks)
-        return Reply(payload=whole_answer(answer, call))
+        payload, chunks = background.run(_sent(call))
+        return Reply(payload=payload) if chunks is None else Reply(chunks=background.Chunks(chunks))
+
+    async def asend(self, call: Call) -> Reply:
+        """Send one call without blocking the caller's event loop; as `send`."""
+        payload, chunks = await background.arun(_sent(call))
+        return Reply(payload=payload) if chunks is None else Reply(chunks=background.AsyncChunks(chunks))
 
     def close(self) -> None:
         """Nothing to do: litellm keeps its connections in a pool of the process, which others may be using."""
+
+
+async def _sent(call: Call) -> tuple[Mapping[str, Any] | None, AsyncIterator[Mapping[str, Any]] | None]:
+    """A whole answer, or an open stream."""
+    if "litellm" not in sys.modules:
+        await asyncio.to_thread(_litellm)  # seconds
+    library, arguments = _prepared(call)
+    with _Guard(call):
+        send = library.acompletion if call.kind == "chat" else library.aembedding
+        async with asyncio.timeout(call.timeout_s):
+            answer = await send(**arguments)
+            if call.stream:
+                chunks = _chunks(answer, call)
+                await anext(chunks)
+                return None, chunks
+    return whole_answer(answer, call), None
 
 
 def _prepared(call: Call) -> tuple[Any, dict[str, Any]]:
