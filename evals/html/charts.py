@@ -13,6 +13,8 @@ from evals.summary import Standing, Verdict
 
 CLASSES: dict[Verdict | None, str] = {"held": "held", "failed": "failed", "not enough evidence": "open", None: "plain"}
 """Style class of a verdict."""
+SIGNS = {"held": "✓", "failed": "✕", "open": "?", "plain": ""}
+"""Shown beside a verdict's colour, for those who cannot tell the colours."""
 WIDTH, HEIGHT = 420, 300
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 404.0, 14.0, 250.0
 """Of the frontier's plotting area."""

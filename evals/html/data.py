@@ -35,7 +35,8 @@ class Entry:
     is_choice: bool
     """The cheapest candidate that holds the task's bar."""
     missing: int | None
-    """More samples that would prove the bar at the present rate; None when no practical number would."""
+    """More samples that would prove the bar at the present rate; None when no practical number would, or the run
+    stops early, where the number depends on the order of answers to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def read_page(run: Run) -> Page:
             task: _entries(
                 [standing for standing in found if standing.task == task],
                 {candidate: results for (name, candidate), results in grouped.items() if name == task},
+                manifest.stop_early,
             )
             for task in dict.fromkeys(standing.task for standing in found)
         },
@@ -151,7 +153,7 @@ def payload(page: Page) -> dict[str, Any]:
     return {"tasks": tasks, "candidates": list(page.candidates), "samples": rows}
 
 
-def _entries(found: Sequence[Standing], results: Mapping[str, Sequence[Result]]) -> tuple[Entry, ...]:
+def _entries(found: Sequence[Standing], results: Mapping[str, Sequence[Result]], stop_early: bool) -> tuple[Entry, ...]:
     costs: dict[str, float | None] = {}
     for standing in found:
         listed = [result.list_cost_usd for result in results.get(standing.candidate, ()) if _is_answer(result)]
@@ -166,7 +168,7 @@ def _entries(found: Sequence[Standing], results: Mapping[str, Sequence[Result]])
             list_usd=costs[standing.candidate],
             dominance=_dominance(standing, found, costs),
             is_choice=standing.candidate == choice,
-            missing=still_missing(standing) if standing.verdict == "not enough evidence" else None,
+            missing=still_missing(standing) if standing.verdict == "not enough evidence" and not stop_early else None,
         )
         for standing in found
     )

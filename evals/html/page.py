@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from evals.html import tables
+from evals.html import grids, tables
 from evals.html.charts import frontier
 from evals.html.data import Page, payload, read_page
 from evals.html.markup import Markup, join, tag
@@ -59,9 +59,9 @@ def render(run: Run) -> str:
         "decision": tables.decision(page),
         "verdicts": tables.verdicts(page),
         "frontiers": join(*_figures(page)),
-        "heat": tables.heat_map(page),
-        "lightest": join(f"{tables.lightest(page):.2f}"),
-        "distributions": tables.distributions(page),
+        "heat": grids.heat_map(page),
+        "lightest": join(f"{grids.lightest(page):.2f}"),
+        "distributions": grids.distributions(page),
         "data": Markup(embed(payload(page))),
     }
     # One pass, so that text which looks like a slot stays text.

@@ -1,21 +1,13 @@
-"""The sections of the page above its viewer: facts, decision, verdicts, heat map, distributions."""
+"""What the page says first: facts of the run, the decision, and a verdict for every task and candidate."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from statistics import fmean, quantiles
 
-from evals.html.charts import CLASSES, histogram, interval_bar
+from evals.html.charts import CLASSES, SIGNS, interval_bar
 from evals.html.data import Entry, Page
-from evals.html.markup import Attribute, Markup, join, seconds, soft, tag, usd
-from evals.types import Failed
-
-SIGNS = {"held": "✓", "failed": "✕", "open": "?", "plain": ""}
-"""Shown beside a verdict's colour, for those who cannot tell the colours."""
-STEPS = 10
-"""Shades of the heat map."""
+from evals.html.markup import Markup, cell, join, soft, table, tag, usd
 
 
 def facts(page: Page) -> Markup:
@@ -23,14 +15,11 @@ def facts(page: Page) -> Markup:
     manifest = page.manifest
     answers = sum(len(results) for results in page.pairs.values())
     billed = usd(page.billed_usd) + (f" and {page.unpriced:,} calls of unknown price" if page.unpriced else "")
+    repeats = f", each asked {manifest.repeats} times" if manifest.repeats > 1 else ""
     rows: list[tuple[str, str]] = [
         ("Run", tag("code", manifest.run_id)),
         ("Started", _date(manifest.created)),
-        (
-            "Samples",
-            f"{len(page.samples):,} in {len(page.entries)} tasks"
-            + (f", each asked {manifest.repeats} times" if manifest.repeats > 1 else ""),
-        ),
+        ("Samples", f"{len(page.samples):,} in {len(page.entries)} tasks{repeats}"),
         ("Answers", f"{answers:,} of {len(page.samples) * len(page.candidates) * manifest.repeats:,}"),
         ("Billed", billed),
         ("At list price", usd(page.list_usd)),
@@ -38,7 +27,13 @@ def facts(page: Page) -> Markup:
     ]
     terms = [tag("div", tag("dt", term), tag("dd", text)) for term, text in rows]
     candidates = [
-        tag("tr", tag("th", soft(name), scope="row"), _cell("version", _version(page, name)), *_prices(page, name))
+        tag(
+            "tr",
+            tag("th", soft(name), scope="row", role="rowheader"),
+            cell("version", _version(page, name)),
+            *_prices(page, name),
+            role="row",
+        )
         for name in page.candidates
     ]
     return join(
@@ -99,76 +94,6 @@ def verdicts(page: Page) -> Markup:
     return table("Verdicts by task and candidate", columns, bodies, class_="verdicts")
 
 
-def heat_map(page: Page) -> Markup:
-    """Mean score by task and candidate, and each candidate's mean over tasks."""
-    rows, low = [], lightest(page)
-    for task, entries in page.entries.items():
-        by_name = {entry.standing.candidate: entry.standing for entry in entries}
-        cells = []
-        for name in page.candidates:
-            standing = by_name.get(name)
-            if standing is None:
-                cells.append(tag("td", "–", class_="empty", title="no scored answer"))
-                continue
-            kind = CLASSES[standing.verdict]
-            sign = tag("span", SIGNS[kind], class_="sign", title=standing.verdict or "no bar")
-            cells.append(tag("td", f"{standing.interval.value:.2f}", sign, class_=_shade(standing.interval.value, low)))
-        rows.append(tag("tr", tag("th", soft(task), scope="row"), *cells))
-    means = []
-    for name in page.candidates:
-        found = [
-            e.standing.interval.value for every in page.entries.values() for e in every if e.standing.candidate == name
-        ]
-        whole = len(found) == len(page.entries)
-        means.append(tag("td", f"{fmean(found):.2f}", class_=_shade(fmean(found), low)) if whole else tag("td", "–"))
-    rows.append(tag("tr", tag("th", "mean of tasks", scope="row"), *means, class_="total"))
-    return table("Mean score by task and candidate", ("task", *map(soft, page.candidates)), rows, class_="heat")
-
-
-def lightest(page: Page) -> float:
-    """Where the colours of the heat map begin: the lowest mean, rounded down to a tenth."""
-    lowest = min(entry.standing.interval.value for entries in page.entries.values() for entry in entries)
-    return min(0.9, math.floor(lowest * 10 + 1e-9) / 10)
-
-
-def distributions(page: Page) -> Markup:
-    """Cost and latency of single answers, a histogram for each candidate on shared axes; cost for 1,000 of a kind."""
-    results = {name: [r for r in page.results(name) if not isinstance(r.score, Failed)] for name in page.candidates}
-    costs = {name: [cost * 1000 for cost in page.list_costs(name)] for name in results}
-    times = {name: [r.latency_s for r in found if r.latency_s is not None] for name, found in results.items()}
-    cost_ends, time_ends = _ends(costs), _ends(times)
-    rows = [
-        tag(
-            "tr",
-            tag("th", soft(name), scope="row"),
-            _cell("list cost of 1,000", histogram(costs[name], *cost_ends, unit="answers, USD for 1,000", kind="cost")),
-            _cell("median and p95", _two([usd(value) for value in _middle_and_tail(costs[name])])),
-            _cell("latency", histogram(times[name], *time_ends, unit="answers, seconds", kind="time")),
-            _cell("median and p95", _two([seconds(value) for value in _middle_and_tail(times[name])])),
-        )
-        for name in page.candidates
-        if results[name]
-    ]
-    columns = (
-        f"list cost of 1,000 such answers, {usd(cost_ends[0])} to {usd(cost_ends[1])}",
-        "median, p95",
-        f"latency, {seconds(time_ends[0])} to {seconds(time_ends[1])}",
-        "median, p95",
-    )
-    return table("Cost and latency of single answers", ("candidate", *columns), rows, class_="distributions")
-
-
-def table(caption: str, columns: Sequence[str], rows: Sequence[Markup], **attributes: Attribute) -> Markup:
-    """A table in a box that scrolls by itself, so that the page never scrolls sideways.
-
-    Roles are written out because the style sheet turns rows into cards on a phone, which drops the implied ones.
-    """
-    head = tag("tr", *(tag("th", name, scope="col", role="columnheader") for name in columns), role="row")
-    body = join(*rows) if rows and rows[0].startswith("<tbody") else tag("tbody", *rows, role="rowgroup")
-    made = tag("table", tag("caption", caption), tag("thead", head, role="rowgroup"), body, role="table", **attributes)
-    return tag("div", made, class_="scroll", tabindex=0, role="region", aria_label=caption)
-
-
 def _verdict_row(entry: Entry) -> Markup:
     standing = entry.standing
     kind = CLASSES[standing.verdict]
@@ -186,12 +111,12 @@ def _verdict_row(entry: Entry) -> Markup:
     return tag(
         "tr",
         tag("th", tag("span", *name, class_="name"), scope="row", role="rowheader"),
-        _cell("mean", f"{standing.interval.value:.3f}", "number"),
-        _cell("95 % interval", interval_bar(standing)),
-        _cell("lower bound", f"{standing.lower:.3f}", "number"),
-        _cell("n", count, "number"),
-        _cell("per 1,000", usd(None if entry.list_usd is None else entry.list_usd * 1000), "number"),
-        _cell("verdict", _verdict(entry), f"verdict {kind}"),
+        cell("mean", f"{standing.interval.value:.3f}", "number"),
+        cell("95 % interval", interval_bar(standing)),
+        cell("lower bound", f"{standing.lower:.3f}", "number"),
+        cell("n", count, "number"),
+        cell("per 1,000", usd(None if entry.list_usd is None else entry.list_usd * 1000), "number"),
+        cell("verdict", _verdict(entry), f"verdict {kind}"),
         class_="choice" if entry.is_choice else None,
         role="row",
     )
@@ -208,7 +133,7 @@ def _verdict(entry: Entry) -> Markup:
         elif standing.bar is not None and standing.interval.value <= standing.bar:
             why = "its mean lies below the bar; more samples will rather show that it fails"
         else:
-            why = "too close to the bar for any practical number of samples"
+            why = "too close to the bar to say how many more samples it takes"
         return join(sign, tag("span", tag("b", "not enough evidence"), tag("small", why)))
     why = "lower bound at or above the bar" if standing.verdict == "held" else "even its upper bound is below the bar"
     return join(sign, tag("span", tag("b", standing.verdict), tag("small", why)))
@@ -246,10 +171,6 @@ def _saving(choice: Entry, entries: Sequence[Entry]) -> str:
     return f", {100 * (1 - choice.list_usd / dearest):.0f} % below the dearest"
 
 
-def _cell(label: str, content: str, kind: str | None = None) -> Markup:
-    return tag("td", content, class_=kind, data_label=label, role="cell")
-
-
 def _version(page: Page, name: str) -> str:
     versions = page.versions.get(name, ())
     return (
@@ -261,8 +182,14 @@ def _version(page: Page, name: str) -> str:
 
 def _prices(page: Page, name: str) -> tuple[Markup, Markup]:
     price: Mapping[str, str] | None = page.manifest.prices.get(name)
-    ends = ("unknown", "unknown") if price is None else (f"${price['input']}", f"${price['output']}")
-    return _cell("input / million", ends[0], "number"), _cell("output / million", ends[1], "number")
+    ends = ("unknown", "unknown") if price is None else (_price(price["input"]), _price(price["output"]))
+    return cell("input / million", ends[0], "number"), cell("output / million", ends[1], "number")
+
+
+def _price(amount: str) -> str:
+    """As the policy has it, cents at least: a price is a promise, so no digit of it is rounded away."""
+    whole, _, rest = amount.partition(".")
+    return f"${whole}.{rest.ljust(2, '0')}"
 
 
 def _date(created: str) -> Markup:
@@ -271,27 +198,3 @@ def _date(created: str) -> Markup:
     except ValueError:
         shown = created
     return tag("time", shown, datetime=created)
-
-
-def _shade(value: float, low: float) -> str:
-    return f"shade-{min(STEPS, max(0, round((value - low) / (1 - low) * STEPS)))}"
-
-
-def _ends(values: Mapping[str, Sequence[float]]) -> tuple[float, float]:
-    above = [value for found in values.values() for value in found if value > 0]
-    if not above:
-        return 0.0, 0.0
-    return (min(above), max(above)) if max(above) > min(above) * 1.2 else (min(above) / 1.5, max(above) * 1.5)
-
-
-def _middle_and_tail(values: Sequence[float]) -> tuple[float | None, float | None]:
-    if not values:
-        return None, None
-    if len(values) == 1:
-        return values[0], values[0]
-    cuts = quantiles(values, n=20, method="inclusive")
-    return cuts[9], cuts[18]
-
-
-def _two(texts: Sequence[str]) -> Markup:
-    return join(tag("b", texts[0]), tag("span", texts[1], class_="muted"))
