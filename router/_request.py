@@ -38,7 +38,7 @@ def chat_request(messages: Sequence[Message], *, stream: bool = False, **options
     for position, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise InvalidRequestError(f"messages[{position}] must be a dict with a 'role', got {_shown(message)}")
-    return replace(_request(**options), messages=tuple(messages), stream=bool(stream))
+    return _request({"messages": tuple(messages), "stream": bool(stream)}, **options)
 
 
 def embedding_request(texts: str | Sequence[str], **options: Any) -> Request:
@@ -50,11 +50,13 @@ def embedding_request(texts: str | Sequence[str], **options: Any) -> Request:
     listed = [texts] if isinstance(texts, str) else list(texts)
     if not listed or not all(isinstance(text, str) for text in listed):
         raise InvalidRequestError("input must be a text or a non-empty list of texts")
-    request = _request(**options)
+    request = _request({}, **options)
     return replace(request, kind="embedding", params={**request.params, "input": listed})
 
 
 def _request(
+    chat: Mapping[str, Any],
+    /,
     *,
     model: str | None = None,
     task: str | None = None,
@@ -79,6 +81,7 @@ def _request(
     if (body := rest.get("extra_body")) is not None:
         _check_body(body)
     return Request(
+        **chat,
         id=_new_id(),
         params={name: value for name, value in rest.items() if name not in TAG_NAMES},
         model=None if model in (None, "auto") else model,

@@ -7,6 +7,7 @@ that was billed. The last attempt and its request are written together, in one t
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -77,7 +78,7 @@ class Ledger:
     def append_attempt(self, request: Request, number: int, attempt: Attempt) -> None:
         """Write one settled provider call."""
         with self._db.transaction() as connection:
-            connection.execute(_ATTEMPT_ROW, _storable(_attempt_row(request, number, attempt)))
+            _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempt))
 
     def append_request(
         self,
@@ -107,8 +108,8 @@ class Ledger:
         first = len(attempts) - unwritten
         with self._db.transaction() as connection:
             for number in range(first, len(attempts)):
-                connection.execute(_ATTEMPT_ROW, _storable(_attempt_row(request, number, attempts[number])))
-            connection.execute(_REQUEST_ROW, _storable(row))
+                _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempts[number]))
+            _insert(connection, _REQUEST_ROW, row)
 
     def append_feedback(self, decision_id: str, score: float) -> None:
         """Write what somebody thought of an answer: 0 (bad) to 1 (good)."""
@@ -179,12 +180,13 @@ def _tag_values(request: Request) -> tuple[Any, ...]:
     return (*(getattr(tags, name) for name in TAG_NAMES), json.dumps(dict(tags.extra)) if tags.extra else "{}")
 
 
-def _storable(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row with lone surrogates replaced: they have no UTF-8 form, and a paid call must reach the ledger."""
-    return tuple(
-        value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
-        for value in row
-    )
+def _insert(connection: sqlite3.Connection, statement: str, row: tuple[Any, ...]) -> None:
+    try:
+        connection.execute(statement, row)
+    except UnicodeEncodeError:
+        # Lone surrogates have no UTF-8 form, and a paid call must reach the ledger.
+        plain = (value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in row)
+        connection.execute(statement, tuple(plain))
 
 
 def _now_us() -> int:
