@@ -9,6 +9,7 @@ from router.cli.lazy import LazyGroup
 COMMANDS = {
     "compare": "evals.cli.compare:compare",
     "frontier": "evals.cli.frontier:frontier",
+    "drift": "evals.cli.drift:drift",
     "outcomes": "evals.cli.outcomes:outcomes",
     "propose": "evals.cli.propose:propose",
     "report": "evals.cli.report:report",

@@ -1,29 +1,64 @@
-"""`clearbar eval propose`: a run as evidence."""
+"""`clearbar eval propose`: a run as evidence, and as a change of a policy that a person can review."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from evals.cli.shared import chosen_candidates
+from evals.types import EvalError
 
 
 @click.command()
 @click.argument("rundir", type=click.Path(file_okay=False))
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Directory for the evidence files.")
+@click.option("--out", type=click.Path(file_okay=False), help="Directory for the evidence files.")
 @click.option("--candidates", help="Only these model ids, separated by commas.")
+@click.option("--policy", help="Policy that the diff is against.")
+@click.option("--diff", type=click.Path(dir_okay=False, allow_dash=True), help="File for the diff, or - for stdout.")
 @click.option("--json", "as_json", is_flag=True, help="The evidence as JSON.")
-def propose(rundir: str, out: str, candidates: str | None, as_json: bool) -> None:
-    """Write a run as evidence files, which the bars of a policy ask for."""
+def propose(
+    rundir: str, out: str | None, candidates: str | None, policy: str | None, diff: str | None, as_json: bool
+) -> None:
+    """Write a run as evidence files (--out), which the bars of a policy ask for.
+
+    With --diff, tell also which tasks could move to a cheaper model, and who must leave: with bounds, money by 1,000
+    requests and the samples on which the two differ. The policy itself is never edited.
+    """
     from evals.propose import evidence, write_evidence
     from evals.store import Run
 
-    wanted = None if candidates is None else chosen_candidates(candidates, Run(rundir).manifest().candidates)
-    found = evidence(Run(rundir), candidates=wanted)
-    paths = write_evidence(found, out)
-    if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        for path, one in zip(paths, found, strict=True):
-            click.echo(f"{path}: mean {one['mean']:.3f}, lower bound {one['lower']:.3f}, n {one['n']}")
+    if out is None and diff is None:
+        raise EvalError("give --out DIR for evidence files, --diff FILE for a change of the policy, or both")
+    run = Run(rundir)
+    if out is not None:
+        wanted = None if candidates is None else chosen_candidates(candidates, run.manifest().candidates)
+        found = evidence(run, candidates=wanted)
+        paths = write_evidence(found, out)
+        if as_json:
+            click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        else:
+            for path, one in zip(paths, found, strict=True):
+                click.echo(f"{path}: mean {one['mean']:.3f}, lower bound {one['lower']:.3f}, n {one['n']}")
+    if diff is not None:
+        _write_diff(rundir, policy, diff)
+
+
+def _write_diff(rundir: str, policy: str | None, diff: str) -> None:
+    import tempfile
+
+    from evals.moves import proposals, written_diff
+    from evals.store import Run
+    from router import Router
+
+    with tempfile.TemporaryDirectory() as state, Router(policy, state) as router:
+        text = written_diff(proposals(Run(rundir), router), router)
+    if diff == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(diff).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EvalError(f"{diff}: cannot be written ({error.strerror}); give another --diff") from error
+    click.echo(f"{diff}: review it, then apply it with `patch -p0` or by hand", err=True)
