@@ -32,7 +32,7 @@ HOSTILE = [
     "<!-- <script> -->",
     "{{data}} {{script}}",
     "\u202eright to left \u2028 and a line",
-    '"><svg onload=alert(1)>',
+    '"><svg onload=alert(1)><img src=http://probe.invalid/answer>',
 ]
 SHA = "ab" * 32
 PRICED = ("small", "large", "huge")
@@ -313,7 +313,7 @@ def dom(page: Path, fragment: str, folder: Path) -> Reader:
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         "--proxy-server=127.0.0.1:9", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=2000",
-        "--dump-dom", f"{page.as_uri()}#{fragment}",
+        f"--log-net-log={folder / 'requests.json'}", "--dump-dom", f"{page.as_uri()}#{fragment}",
     ]  # fmt: skip
     done = subprocess.run(
         arguments, capture_output=True, timeout=120, check=True, env={**os.environ, "HOME": str(folder)}
@@ -329,6 +329,8 @@ def test_in_a_browser_filters_of_the_fragment_work_and_hostile_answers_do_nothin
     assert len([b for b in everything.all("button") if b.get("class") == "row"]) == 25  # a page of them
     assert len(everything.all("script")) == 2
     assert not everything.all("img")
+    # The browser's own chatter is in this log, too; what the page could have asked for is known by its host.
+    assert "probe.invalid" not in (tmp_path / "requests.json").read_text(encoding="utf-8", errors="replace")
 
     wrong = dom(page, "task=sums&candidate=small&show=wrong&q=question", tmp_path)
     shown = [str(b["data-id"]) for b in wrong.all("button") if b.get("class") == "row"]
@@ -341,6 +343,14 @@ def test_in_a_browser_filters_of_the_fragment_work_and_hostile_answers_do_nothin
     assert shown == expected[:25]
     assert len([b for b in wrong.all("button") if b.get("aria-current") == "true"]) == 1
     assert len([s for s in wrong.all("section") if "candidate" in str(s.get("class")).split()]) == 2
+
+
+@browser
+def test_the_log_of_requests_would_show_one(tmp_path: Path) -> None:
+    page = tmp_path / "careless.html"
+    page.write_text("<!doctype html><img src=http://probe.invalid/answer>", encoding="utf-8")
+    dom(page, "", tmp_path)
+    assert "probe.invalid" in (tmp_path / "requests.json").read_text(encoding="utf-8", errors="replace")
 
 
 @browser
