@@ -12,7 +12,7 @@ from evals.types import Scorer
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")]
 Where = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
-"""A path relative to the suite file, or a name on the hub."""
+"""A path relative to the suite file, a name on the hub, or another text of one line."""
 
 
 class Section(BaseModel):
@@ -28,7 +28,7 @@ class ScorerEntry(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: Name
-    choices: Annotated[list[Name], Field(min_length=2)] | None = None
+    choices: Annotated[list[Where], Field(min_length=2)] | None = None
     tolerance: Annotated[float, Field(ge=0)] | None = None
     relative: Annotated[float, Field(ge=0)] | None = None
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from evals.sources.instructions import constraint
 from evals.types import EvalError
 
 Row = Mapping[str, Any]
@@ -59,7 +60,7 @@ def ifeval(row: Row) -> Row:
         raise ValueError(f"{len(names)} instructions, but {len(given)} kwargs")
     # Columnar files carry every key in every row; those without a value were never meant.
     options = [{key: value for key, value in (one or {}).items() if value is not None} for one in given]
-    return {"reference": _json({"instruction_id_list": names, "kwargs": options})}
+    return {"reference": _json([constraint(name, one) for name, one in zip(names, options, strict=True)])}
 
 
 def summarisation(row: Row) -> Row:
