@@ -52,10 +52,12 @@ def samples_for_power(bar: float, rate: float, confidence: float = 0.95, power: 
         raise ValueError(f"assumed rate {rate!r} must lie above the bar {bar!r} (and that above 0)")
     rough = _rough(bar, rate, confidence, power)
     logs = _log_factorials(MOST)
+    if _chance(bar, rate, MOST, confidence, logs) < power:
+        raise ValueError(f"bar {bar!r} is too near to the rate {rate!r}: over {MOST:,} samples; lower the bar")
     for n in range(max(samples_needed(bar, confidence), rough * 3 // 4 - 50), MOST + 1):
         if _chance(bar, rate, n, confidence, logs) >= power:
             return n
-    raise ValueError(f"bar {bar!r} is too near to the rate {rate!r}: over {MOST:,} samples; lower the bar")
+    return MOST
 
 
 def successes_needed(bar: float, n: int, confidence: float = 0.95) -> int | None:
@@ -65,8 +67,7 @@ def successes_needed(bar: float, n: int, confidence: float = 0.95) -> int | None
     (168, None)
     """
     check_confidence(confidence)
-    proving = np.flatnonzero(_upper_tails(n, bar, _log_factorials(n)) <= 1 - confidence)
-    return int(proving[0]) if len(proving) else None
+    return _successes(bar, n, confidence, _log_factorials(n))
 
 
 def chance_to_prove(bar: float, rate: float, n: int, confidence: float = 0.95) -> float:
@@ -80,8 +81,20 @@ def chance_to_prove(bar: float, rate: float, n: int, confidence: float = 0.95) -
 
 
 def _chance(bar: float, rate: float, n: int, confidence: float, logs: NDArray[np.float64]) -> float:
-    proving = np.flatnonzero(_upper_tails(n, bar, logs) <= 1 - confidence)
-    return float(_upper_tails(n, rate, logs)[proving[0]]) if len(proving) else 0.0
+    successes = _successes(bar, n, confidence, logs)
+    if successes is None:
+        return 0.0
+    first, tails = _upper_tails(n, rate, logs)
+    place = successes - first
+    return 1.0 if place < 0 else float(tails[place]) if place < len(tails) else 0.0
+
+
+def _successes(bar: float, n: int, confidence: float, logs: NDArray[np.float64]) -> int | None:
+    first, tails = _upper_tails(n, bar, logs)
+    proving = np.flatnonzero(tails <= 1 - confidence)
+    # Past the last count that has any chance worth counting, one more success is a proof.
+    found = first + (int(proving[0]) if len(proving) else len(tails))
+    return found if found <= n else None
 
 
 def _log_factorials(most: int) -> NDArray[np.float64]:
@@ -89,17 +102,16 @@ def _log_factorials(most: int) -> NDArray[np.float64]:
     return logs
 
 
-def _upper_tails(n: int, rate: float, log_factorials: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P(X >= k) for k = 0..n."""
-    if rate >= 1:
-        return np.ones(n + 1)
-    if rate <= 0:
-        return np.asarray(np.arange(n + 1) == 0, dtype=np.float64)
-    ks = np.arange(n + 1)
-    whole = log_factorials[n] - log_factorials[: n + 1] - log_factorials[n::-1]
-    chances = np.exp(whole + ks * math.log(rate) + (n - ks) * math.log1p(-rate))
+def _upper_tails(n: int, rate: float, logs: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    """P(X >= k) for k from the first number on; counts over 12 standard deviations away are left out as impossible."""
+    if not 0 < rate < 1:
+        return 0, np.asarray(np.arange(n + 1) <= (n if rate >= 1 else 0), dtype=np.float64)
+    reach = 12 * math.sqrt(n * rate * (1 - rate)) + 40
+    first, last = max(0, int(n * rate - reach)), min(n, int(n * rate + reach))
+    ks = np.arange(first, last + 1)
+    chances = np.exp(logs[n] - logs[ks] - logs[n - ks] + ks * math.log(rate) + (n - ks) * math.log1p(-rate))
     tails: NDArray[np.float64] = np.minimum(1.0, np.cumsum(chances[::-1])[::-1])
-    return tails
+    return first, tails
 
 
 def _rough(bar: float, rate: float, confidence: float, power: float) -> int:

@@ -34,7 +34,8 @@ def write_run(tmp_path: Path) -> WriteRun:
         names = tuple(dict.fromkeys(name for scores in tasks.values() for name in scores))
         manifest = Manifest(
             run_id="run-1", suite="s", suite_sha256=SHA, candidates=names, repeats=1,
-            created="2026-01-01T00:00:00+00:00", scorers=dict.fromkeys(tasks, "exact"), bars={}, prices=dict.fromkeys(names), stop_early=stop_early,
+            created="2026-01-01T00:00:00+00:00", scorers=dict.fromkeys(tasks, "exact"), bars={},
+            prices=dict.fromkeys(names), stop_early=stop_early,
         )  # fmt: skip
         with run.writing():
             samples = {
