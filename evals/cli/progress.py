@@ -66,8 +66,19 @@ class Tally:
 def shown() -> Iterator[Callable[[Progress], None]]:
     """Show progress while the block runs; gives the function that takes it."""
     tally = Tally()
+    last: Progress | None = None
     if not sys.stderr.isatty():
-        yield lambda progress: _print_line(tally, progress)
+
+        def note_plainly(progress: Progress) -> None:
+            nonlocal last
+            tally.add(progress)
+            last = progress
+            if not progress.finished % EVERY:
+                click.echo(tally.line(progress), err=True)
+
+        yield note_plainly
+        if last is not None and last.finished % EVERY:
+            click.echo(tally.line(last), err=True)
         return
     from rich.console import Console, Group
     from rich.live import Live
@@ -75,18 +86,19 @@ def shown() -> Iterator[Callable[[Progress], None]]:
     from rich.text import Text
 
     bar, words = ProgressBar(total=1, width=40), Text()
-    with Live(Group(bar, words), console=Console(stderr=True), refresh_per_second=4) as live:
+
+    def draw(progress: Progress) -> None:
+        bar.update(progress.finished + progress.skipped, max(1, progress.total))
+        words.plain = tally.line(progress).replace("; ", "\n")
+
+    with Live(Group(bar, words), console=Console(stderr=True), refresh_per_second=4):
 
         def note(progress: Progress) -> None:
+            nonlocal last
             tally.add(progress)
-            bar.update(progress.finished + progress.skipped, max(1, progress.total))
-            words.plain = tally.line(progress).replace("; ", "\n")
+            last = progress
+            draw(progress)
 
         yield note
-        live.refresh()
-
-
-def _print_line(tally: Tally, progress: Progress) -> None:
-    tally.add(progress)
-    if not progress.finished % EVERY or progress.finished + progress.skipped == progress.total:
-        click.echo(tally.line(progress), err=True)
+        if last is not None:  # jobs that were left out at the very end came with no cell
+            draw(last)

@@ -78,6 +78,24 @@ def test_a_run_stopped_by_its_cap_says_that_evidence_is_missing(folder: Path) ->
     assert "stopped at --max-cost-usd" in result.stderr
 
 
+def test_a_run_that_stops_early_says_what_was_not_needed(folder: Path) -> None:
+    suite = (folder / "suite.yaml").read_text(encoding="utf-8")
+    (folder / "suite.yaml").write_text(suite.replace("bar: 0.8", "bar: 0.3"), encoding="utf-8")
+    result = good(*RUN, "--yes", "--concurrency", "2", "--stop-early", "cheapest", "--json")
+    report = json.loads(result.stdout)
+    assert report["not_needed"] == 30 - report["finished"] > 0
+    assert f"{report['finished']}/30 cells, {report['not_needed']} not needed" in result.stderr
+    assert "small 1.000 (" in result.stderr and "left" in result.stderr
+
+
+def test_a_run_of_failures_stops_and_exits_as_broken(folder: Path) -> None:
+    policy = POLICY.replace("fake/small", "replay/small")  # which needs a table that nobody gave
+    (folder / "policy.yaml").write_text(policy, encoding="utf-8")
+    result = good(*RUN, "--yes", "--max-failures", "0.5")
+    assert result.return_value == 3
+    assert "calls failed, more than --max-failures 0.5; such as: ConfigurationError" in result.stderr
+
+
 @pytest.mark.parametrize("amount", ["lots", "-1", "nan"])
 def test_a_cap_must_be_an_amount(folder: Path, amount: str) -> None:
     assert "amount in USD" in str(clearbar(*RUN, "--yes", f"--max-cost-usd={amount}").exception)
