@@ -7,9 +7,11 @@ import click
 from router.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "calibrate": "evals.cli.calibrate:calibrate",
     "compare": "evals.cli.compare:compare",
     "frontier": "evals.cli.frontier:frontier",
     "drift": "evals.cli.drift:drift",
+    "judge": "evals.cli.judge:judge",
     "outcomes": "evals.cli.outcomes:outcomes",
     "propose": "evals.cli.propose:propose",
     "report": "evals.cli.report:report",

@@ -29,7 +29,7 @@ ONE_DOOR = {
     "xllamacpp": "router/transports/local_server.py",
     "onnxruntime": "",
     "datasets": "evals/sources/hub.py",
-    "ragas": "",
+    "ragas": "evals/scorers/ragas.py",
 }
 FOR_EVALS = ("router", "router.outcomes", "router.config", "router.errors", "router.types", "router.cli.lazy")
 

@@ -1,0 +1,152 @@
+"""`clearbar eval judge`: let models judge the answers of a finished run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import click
+
+from evals.types import EvalError
+
+if TYPE_CHECKING:
+    from evals.judges import Judge, Rubric
+
+
+@click.command()
+@click.argument("rundir", type=click.Path(file_okay=False))
+@click.option("--judge", "models", required=True, multiple=True, help="Policy id of a judge; several are a panel.")
+@click.option("--rubric", "rubric_file", type=click.Path(dir_okay=False), help="YAML file: instructions and scale.")
+@click.option("--metric", help="A ragas metric instead of a rubric, such as faithfulness.")
+@click.option("--embedder", help="Policy id of an embedding model, for the metric answer_relevancy.")
+@click.option("--against", help="Compare with this candidate's answers, in both orders (pairwise).")
+@click.option("--panel", type=click.Choice(["mean", "majority"]), default="mean", help="How a panel comes to a score.")
+@click.option("--calibration", type=click.Path(dir_okay=False), help="Says when the judge's calibration is void.")
+@click.option("--out", type=click.Path(file_okay=False), help="Directory of the judged run; default inside RUNDIR.")
+@click.option("--policy", help="Policy that lists the judges; default as for every command.")
+@click.option("--max-cost-usd", type=click.FloatRange(min=0), help="Send nothing that could take this call above it.")
+@click.option("--yes", is_flag=True, help="Do not ask before calling the judges.")
+@click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
+def judge(rundir: str, policy: str | None, max_cost_usd: float | None, yes: bool, as_json: bool, **given: Any) -> int:
+    """Judge the answers of RUNDIR without asking the candidates again.
+
+    The judged run reads like any other (`clearbar eval report`). Called again, it judges only what is missing.
+    Exits with 2 when the cap stopped it or a calibration is void, 3 when more than 5 % of the judge's calls failed.
+    """
+    from evals.cli.shared import BROKEN, TOO_LITTLE
+    from evals.judges.session import judge_run, judged_manifest, plan_judging
+    from evals.store import Run
+    from evals.summary import MAX_FAILED
+    from router import Router
+
+    source = Run(rundir)
+    manifest = source.manifest()
+    with Router(policy) as router:
+        made, rubric, key = _made(router, manifest.run_id, **given)
+        target = Run(
+            given["out"] or source.directory / "judged" / f"{given['metric'] or rubric.name}-{_slug(made, key)}"
+        )
+        fresh = judged_manifest(manifest, made, key)
+        items = plan_judging(source, target, fresh, against=given["against"])
+        worst = _worst_usd(router, made, rubric, [item.sample.prompt + item.sample.reference + item.result.response
+                                                  + (item.other or "") for item in items])  # fmt: skip
+        price = "price unknown" if worst is None else f"at most ${worst * len(items):.4f} at list price"
+        click.echo(f"{made.name}: {len(items)} answers, about {len(items) * made.calls_each} calls, {price}", err=True)
+        if items and not yes and not confirmed():
+            raise click.Abort()
+        cap = None if max_cost_usd is None else Decimal(str(max_cost_usd))
+        progress = judge_run(items, made, fresh, target, source.samples(), max_cost_usd=cap, worst_usd=worst)
+        void = _void(given["calibration"], rubric, given["models"], router, progress.versions)
+    spent = f"${progress.spent_usd:.4f}" + (" and more at an unknown price" if progress.has_unknown_cost else "")
+    if as_json:
+        said = {"out": str(target.directory), "judged": progress.judged, "failed": progress.failed,
+                "unscored": progress.unscored, "spent_usd": float(progress.spent_usd), "versions": progress.versions,
+                "stopped_by_cap": progress.is_stopped_by_cap, "calibration_void": void}  # fmt: skip
+        click.echo(json.dumps(said))
+    else:
+        click.echo(f"{target.directory}: {progress.judged} judged, {progress.unscored} unscored, {spent}")
+    if void:
+        click.echo(f"the calibration is void: {void}; run `clearbar eval calibrate` again", err=True)
+    if progress.failed:
+        click.echo(f"{progress.failed} calls of the judge failed; the same command asks them again", err=True)
+    if progress.failed > MAX_FAILED * max(1, progress.total):
+        return BROKEN
+    return TOO_LITTLE if progress.is_stopped_by_cap or void else 0
+
+
+def confirmed() -> bool:
+    """Whether a person agrees to the calls.
+
+    Raises:
+        EvalError: nobody is there to ask.
+    """
+    if not sys.stdin.isatty():
+        raise EvalError("nobody is here to confirm the calls above; add --yes")
+    return click.confirm("Call the judge now?", err=True)
+
+
+def _made(
+    router: Any, run_id: str, models: Sequence[str], rubric_file: str | None, metric: str | None,
+    embedder: str | None, against: str | None, panel: str, **_: object,
+) -> tuple[Judge, Rubric, str]:  # fmt: skip
+    """The judge, its rubric, and what its verdicts depend on."""
+    from evals.judges import PairwiseJudge, Panel, Rubric, RubricJudge, load_rubric
+
+    if (metric is None) == (rubric_file is None):
+        raise EvalError("give either --rubric FILE or --metric NAME")
+    if metric is not None:
+        from evals.scorers.ragas import RagasJudge
+
+        if against is not None:
+            raise EvalError("--against compares by a rubric; leave out --metric")
+        # A metric's scores are shares; a majority counts those that are whole.
+        rubric = Rubric(name=metric, instructions="", scale={0: "no", 1: "yes"}, passing=1)
+        ragas: list[Judge] = [
+            RagasJudge(router, model, metric, embedder=embedder, run_id=run_id) for model in dict.fromkeys(models)
+        ]
+        made = ragas[0] if len(ragas) == 1 else Panel(ragas, rubric, cast(Literal["mean", "majority"], panel))
+        return made, rubric, f"ragas/{metric}/{embedder or ''}"
+    rubric = load_rubric(str(rubric_file))
+    kind = RubricJudge if against is None else PairwiseJudge
+    judges: list[Judge] = [kind(router, model, rubric, run_id=run_id) for model in dict.fromkeys(models)]
+    made = judges[0] if len(judges) == 1 else Panel(judges, rubric, cast(Literal["mean", "majority"], panel))
+    return made, rubric, f"{rubric.sha256}/{against or ''}"
+
+
+def _slug(judge: Judge, key: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(f"{judge.name}/{key}".encode()).hexdigest()[:8]
+
+
+def _worst_usd(router: Any, judge: Judge, rubric: Rubric, texts: Sequence[str]) -> Decimal | None:
+    """The most one answer can cost: its longest text, the rubric and a full verdict of every judge."""
+    from evals.judges.models import MAX_TOKENS
+    from evals.plan import ANY_AMOUNT
+
+    longest = max(texts, key=len, default="")
+    # The frame around rubric and answer, and the doubling of marks by JSON.
+    content = json.dumps(longest, ensure_ascii=False) + rubric.instructions + str(rubric.scale) + " word" * 300
+    total = Decimal(0)
+    for model in judge.models:
+        decision = router.explain([{"role": "user", "content": content}], model=model, task="judge",
+                                  max_cost_usd=ANY_AMOUNT, max_tokens=MAX_TOKENS)  # fmt: skip
+        worst = next((offer.worst_cost_usd for offer in decision.candidates if offer.model == model), None)
+        if worst is None:
+            return None
+        total += worst * (judge.calls_each // len(judge.models))
+    return total
+
+
+def _void(path: str | None, rubric: Rubric, models: Sequence[str], router: Any, versions: Sequence[str]) -> str | None:
+    if path is None:
+        return None
+    from evals.calibration import read_calibration
+
+    if len(set(models)) > 1:
+        return "it is of one judge, not of a panel"
+    call = router.policy.deployments[models[0]][0].call
+    return read_calibration(path).void_because(rubric, models[0], call, versions)
