@@ -16,9 +16,10 @@ from evals.cli.shared import BROKEN, TOO_LITTLE, chosen_candidates, chosen_sourc
 from evals.types import EvalError, Failed
 
 if TYPE_CHECKING:
-    from evals.plan import Plan
+    from evals.plan import Asks, Plan
     from evals.sequential import Goal
     from evals.store import Run
+    from evals.suite import Suite
 
 
 @click.command()
@@ -75,6 +76,7 @@ def run(
         chosen = chosen_candidates(candidates, router.policy.models)
         plan = plan_run(asked, router, chosen, target, limit=limit, repeats=repeats)
         _show_plan(plan, chosen)
+        _show_forecast(plan, asked, router, concurrency)
         if plan.jobs and not yes and not _confirmed():
             raise click.Abort()
         with shown() as show:
@@ -155,6 +157,16 @@ def _show_plan(plan: Plan, candidates: Sequence[str]) -> None:
         click.echo(f"  {candidate}: {calls[candidate]} calls, {price}", err=True)
     if plan.done:
         click.echo(f"  {plan.done} cells are finished already", err=True)
+
+
+def _show_forecast(plan: Plan, suite: Suite, router: Asks, concurrency: int | None) -> None:
+    from evals.cli.plan import load_lines, reach_lines
+    from evals.forecast import CALLS_AT_ONCE, forecast, local_models
+
+    found = forecast(plan, suite, router)
+    minutes = found.minutes(concurrency or CALLS_AT_ONCE, local_models(router, plan.manifest.candidates))
+    for line in [load_lines(found, minutes)[-1], *reach_lines(found.reaches)]:
+        click.echo(f"  {line}", err=True)
 
 
 def _last_error(run: Run) -> str:
