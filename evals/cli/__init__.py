@@ -13,6 +13,7 @@ COMMANDS = {
     "drift": "evals.cli.drift:drift",
     "judge": "evals.cli.judge:judge",
     "outcomes": "evals.cli.outcomes:outcomes",
+    "plan": "evals.cli.plan:plan",
     "propose": "evals.cli.propose:propose",
     "report": "evals.cli.report:report",
     "rescore": "evals.cli.rescore:rescore",
