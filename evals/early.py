@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from statistics import fmean
 
 from evals.outcomes import value_of
 from evals.plan import Job, Plan
 from evals.sequential import Goal, Races
+from evals.store import Manifest
 from evals.types import Result
 
 
@@ -24,7 +26,7 @@ class EarlyStop:
     def __init__(self, plan: Plan, known: Iterable[Result], goal: Goal) -> None:
         """Start with what earlier sessions of the run have found."""
         bars = {task: (bar["min"], bar["confidence"]) for task, bar in plan.manifest.bars.items()}
-        self.races = Races.of(bars, cheapest_first(plan), goal)
+        self.races = Races.of(bars, cheapest_first(plan), goal, plan.manifest.planned)
         self._task = {sample.id: sample.task for sample in plan.samples}
         self._missing: dict[tuple[str, str], int] = {}
         self._values: dict[tuple[str, str], list[float]] = {}
@@ -69,6 +71,17 @@ class EarlyStop:
             values = self._values.pop((waiting.popleft(), candidate), [])
             if values:
                 self.races.add(task, candidate, fmean(values))
+
+
+def stopping_early(plan: Plan, *, has_answers: bool) -> Manifest:
+    """The manifest of a run that stops early from now on.
+
+    Its planned end is what is planned before the first answer; an end chosen after a look at answers proves nothing.
+    """
+    if plan.manifest.stop_early:
+        return plan.manifest
+    planned = {} if has_answers else dict(Counter(sample.task for sample in plan.samples))
+    return replace(plan.manifest, stop_early=True, planned=planned)
 
 
 def cheapest_first(plan: Plan) -> list[str]:

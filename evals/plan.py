@@ -116,6 +116,7 @@ def plan_run(
             repeats=max(most, before.repeats),
             prices={**before.prices, **manifest.prices},
             stop_early=before.stop_early,
+            planned=before.planned,
         )
         finished = {cell for cell, result in run.results().items() if not isinstance(result.score, Failed)}
     jobs = []

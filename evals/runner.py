@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from queue import Empty, SimpleQueue
 
-from evals.early import EarlyStop
+from evals.early import EarlyStop, stopping_early
 from evals.lanes import Purse, lanes_of
 from evals.plan import Asks, Plan
 from evals.sequential import Goal
@@ -81,7 +81,9 @@ def execute(
                 "add `price: {input, output}` to the model in the policy, or run without --max-cost-usd"
             )
     with run.writing():
-        run.plan(replace(plan.manifest, stop_early=plan.manifest.stop_early or stop_early is not None), plan.samples)
+        if stop_early is not None:
+            plan = replace(plan, manifest=stopping_early(plan, has_answers=bool(run.results())))
+        run.plan(plan.manifest, plan.samples)
         spent = sum((Decimal(str(result.cost_usd)) for result in run.history() if result.cost_usd), Decimal(0))
         progress = Progress(total=len(plan.jobs), spent_usd=spent)
         answers: SimpleQueue[News | Ended] = SimpleQueue()

@@ -49,6 +49,8 @@ class Manifest:
     """By task: what is known about its samples having been in training data."""
     stop_early: bool = False
     """Whether candidates left as soon as a bar was decided: only a bound that holds at any time may promise then."""
+    planned: Mapping[str, int] = field(default_factory=dict)
+    """By task: samples planned for each candidate when a run that stops early began; later ones do not move the end."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -11,7 +11,7 @@ from typing import Literal
 from evals.outcomes import by_pair, value_of
 from evals.sequential import Race
 from evals.stats import Interval, clopper_pearson_upper, lower_bound, wilson
-from evals.store import Run
+from evals.store import Manifest, Run
 from evals.types import Failed, Result, Unscored
 
 DEFAULT_CONFIDENCE = 0.95
@@ -79,7 +79,7 @@ def standings(run: Run) -> list[Standing]:
     for (task, candidate), samples in groups.items():
         bar = manifest.bars.get(task)
         standing = _standing(task, candidate, samples, bar["min"] if bar else None,
-                             bar["confidence"] if bar else DEFAULT_CONFIDENCE, manifest.stop_early)  # fmt: skip
+                             bar["confidence"] if bar else DEFAULT_CONFIDENCE, manifest)  # fmt: skip
         if standing is not None:
             found.append(standing)
     return found
@@ -91,7 +91,7 @@ def _standing(
     samples: Sequence[Sequence[Result]],
     bar: float | None,
     confidence: float,
-    is_stopped_early: bool,
+    manifest: Manifest,
 ) -> Standing | None:
     values = []
     for results in samples:
@@ -113,7 +113,9 @@ def _standing(
         failed=len(every) - len(answered),
         unscored=sum(isinstance(result.score, Unscored) for result in every),
         interval=wilson(sum(values), len(values)),
-        lower=_lower_anytime(values, bar, confidence) if is_stopped_early else lower_bound(values, confidence),
+        lower=_lower_anytime(values, bar, confidence, manifest.planned.get(task))
+        if manifest.stop_early
+        else lower_bound(values, confidence),
         confidence=confidence,
         bar=bar,
         cost_usd=None if None in costs or not costs else float(sum(Decimal(str(cost)) for cost in costs) / len(costs)),
@@ -122,8 +124,8 @@ def _standing(
     )
 
 
-def _lower_anytime(values: Sequence[float], bar: float | None, confidence: float) -> float:
-    race = Race(["it"], bar=bar or 0.0, confidence=confidence)
+def _lower_anytime(values: Sequence[float], bar: float | None, confidence: float, size: int | None) -> float:
+    race = Race(["it"], bar=bar or 0.0, confidence=confidence, size=size)
     for value in values:
         race.add("it", value)
     return race.lower("it")

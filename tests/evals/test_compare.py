@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from click.testing import CliRunner
 
 from evals.cli import eval_group
 from evals.compare import compare
+from evals.early import stopping_early
 from evals.frontier import frontier
+from evals.plan import Plan
 from evals.store import Manifest, Run
+from evals.summary import standings
 from evals.types import Cell, EvalError, Failed, Result, Score, Scored, Unscored, make_sample
 
 SHA = "cd" * 32
@@ -29,12 +33,15 @@ def write_run(tmp_path: Path) -> WriteRun:
         latencies: Mapping[str, float] | None = None,
         cluster_of: Callable[[int], str] | None = None,
         stop_early: bool = False,
+        bars: Mapping[str, Mapping[str, float]] | None = None,
+        planned: Mapping[str, int] | None = None,
     ) -> Run:
         run = Run(tmp_path / "run")
         names = tuple(dict.fromkeys(name for scores in tasks.values() for name in scores))
         manifest = Manifest(
             run_id="run-1", suite="s", suite_sha256=SHA, candidates=names, repeats=1,
-            created="2026-01-01T00:00:00+00:00", scorers=dict.fromkeys(tasks, "exact"), bars={},
+            created="2026-01-01T00:00:00+00:00", scorers=dict.fromkeys(tasks, "exact"), bars=bars or {},
+            planned=planned or {},
             prices=dict.fromkeys(names), stop_early=stop_early,
         )  # fmt: skip
         with run.writing():
@@ -125,6 +132,27 @@ def test_a_run_that_stopped_early_is_compared_by_what_holds_at_any_stop(write_ru
     assert (one.verdict, one.findings.method) == ("not worse", "betting, valid at any stop")
     fixed = compare(write_run({"qa": SAME}), "a", "b", margin=0.1)[0].findings
     assert one.findings.interval.low < fixed.interval.low
+
+
+def test_the_planned_end_of_a_run_that_stops_early_is_a_proof_of_its_own(write_run: WriteRun) -> None:
+    scores = {"qa": {"a": [0.0 if i % 15 == 0 else 1.0 for i in range(60)]}}
+    bars = {"qa": {"min": 0.8, "confidence": 0.95}}
+    (planned,) = standings(write_run(scores, stop_early=True, bars=bars, planned={"qa": 60}))
+    assert planned.verdict == "held"
+    (unplanned,) = standings(write_run(scores, stop_early=True, bars=bars))
+    assert unplanned.verdict == "not enough evidence" and unplanned.lower < 0.8
+
+
+@pytest.mark.parametrize(("has_answers", "planned"), [(False, {"qa": 2}), (True, {})])
+def test_an_end_planned_after_a_look_at_answers_is_none(
+    write_run: WriteRun, has_answers: bool, planned: Mapping[str, int]
+) -> None:
+    run = write_run({"qa": {"a": [1.0, 1.0]}})
+    plan = Plan(manifest=run.manifest(), samples=tuple(run.samples()), jobs=(), done=0)
+    begun = stopping_early(plan, has_answers=has_answers)
+    assert begun.stop_early and begun.planned == planned
+    more = replace(plan, manifest=begun, samples=(*plan.samples, *plan.samples))
+    assert stopping_early(more, has_answers=True).planned == planned, "more samples do not move the end"
 
 
 @pytest.mark.parametrize(("a", "b", "message"), [("a", "c", "has no candidate 'c'"), ("a", "a", "with itself")])
