@@ -138,6 +138,8 @@ class TaskEntry(Section):
     """How often each sample is asked."""
     cluster: str | None = None
     """Column that says which samples belong together (one document, one person), for clustered errors."""
+    contexts: str | None = None
+    """Column with the passages that an answer rests on (a text, or a list of texts), for judges of such answers."""
     contamination: str | None = None
     """What is known about the samples having been in training data; shown in reports."""
     seed: int = 0

@@ -86,6 +86,8 @@ def _sample(entry: TaskEntry, task: str, row: Mapping[str, Any], place: str) -> 
     metadata = {"source": place}
     if entry.cluster is not None:
         metadata["cluster"] = _text(column(entry.cluster))
+    if entry.contexts is not None:
+        metadata["contexts"] = _text(column(entry.contexts))
     subtask = _text(column(entry.subtask)) if entry.subtask is not None else ""
     return make_sample(task, tuple(messages), _text(column(entry.reference)), subtask=subtask, metadata=metadata)
 

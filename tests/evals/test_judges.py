@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.calibration import Calibration, calibrate, kappa, read_calibration, read_labels, share, slope
+from evals.agreement import kappa, share, slope
+from evals.calibration import Calibration, calibrate, read_calibration, read_labels
 from evals.cli import eval_group
 from evals.judges import PairwiseJudge, Panel, Rubric, RubricJudge, family, load_rubric
 from evals.judges.session import Item, Judging, judge_run, judged_manifest, plan_judging, read_judgements
@@ -341,7 +342,11 @@ RUBRIC_FILE = "version: 1\nname: good\ninstructions: Is it good?\nscale: {1: bad
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(("3: good", "x: good"), "rubric.yaml:4"), (("good\n", "good\npass: 1\n"), "above 1"), (("name: good\n", ""), "name")],
+    [
+        (("3: good", "x: good"), "rubric.yaml:4"),
+        (("good\n", "good\npass: 1\n"), "above 1"),
+        (("name: good\n", ""), "name"),
+    ],
 )
 def test_a_wrong_rubric_is_told(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     path = tmp_path / "rubric.yaml"

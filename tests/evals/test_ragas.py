@@ -110,3 +110,15 @@ def test_what_a_metric_needs_is_asked_before_it_costs(make_router: Callable[[Any
 def test_an_unknown_metric_lists_the_known_ones() -> None:
     with pytest.raises(EvalError, match="faithfulness"):
         RagasJudge(None, "judge", "faith")  # type: ignore[arg-type]
+
+
+def test_a_suite_names_the_column_with_the_contexts(tmp_path: Path) -> None:
+    from evals.scorers.ragas import _contexts
+    from evals.suite import load_suite
+
+    rows = [{"prompt": "a", "reference": "b", "found": ["one", "two"]}, {"prompt": "c", "reference": "d", "found": "x"}]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    text = "version: 1\nname: s\ntasks:\n  a: {source: q.jsonl, scorer: exact, contexts: found}\n"
+    (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
+    samples = load_suite(tmp_path / "suite.yaml").samples()
+    assert sorted(map(_contexts, samples)) == [["one", "two"], ["x"]]
