@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Literal
 
 from evals.outcomes import by_pair, value_of
 from evals.sequential import Race
-from evals.stats import Interval, clopper_pearson_upper, lower_bound, wilson
+from evals.stats import Interval, anytime_lower, clopper_pearson_upper, lower_bound, wilson
 from evals.store import Manifest, Run
 from evals.types import Failed, Result, Unscored
 
@@ -39,6 +40,8 @@ class Standing:
     """Mean and two-sided Wilson interval at 0.95, for display."""
     lower: float
     """One-sided lower bound at `confidence`, to promise; in a run that stopped early one that holds at any stop."""
+    upper: float
+    """One-sided upper bound at `confidence`: a bar above it is missed."""
     confidence: float
     bar: float | None
     cost_usd: float | None
@@ -54,10 +57,7 @@ class Standing:
             return None
         if self.lower >= self.bar:
             return "held"
-        # Graded scores vary less than pass/fail ones of the same mean, so the binomial bound is on the safe side.
-        wrong = round(self.n * (1 - self.interval.value))
-        upper = clopper_pearson_upper(self.n - wrong, self.n, self.confidence)
-        return "failed" if upper < self.bar else "not enough evidence"
+        return "failed" if self.upper < self.bar else "not enough evidence"
 
 
 def standings(run: Run) -> list[Standing]:
@@ -116,6 +116,7 @@ def _standing(
         lower=_lower_anytime(values, bar, confidence, manifest.planned.get(task))
         if manifest.stop_early
         else lower_bound(values, confidence),
+        upper=_upper(values, confidence, manifest.stop_early),
         confidence=confidence,
         bar=bar,
         cost_usd=None if None in costs or not costs else float(sum(Decimal(str(cost)) for cost in costs) / len(costs)),
@@ -129,3 +130,11 @@ def _lower_anytime(values: Sequence[float], bar: float | None, confidence: float
     for value in values:
         race.add("it", value)
     return race.lower("it")
+
+
+def _upper(values: Sequence[float], confidence: float, is_stopped_early: bool) -> float:
+    if is_stopped_early:
+        return 1 - anytime_lower(Counter(1 - value for value in values), confidence)
+    # Graded scores vary less than pass/fail ones of the same mean, so the binomial bound is on the safe side.
+    wrong = round(sum(1 - value for value in values))
+    return clopper_pearson_upper(len(values) - wrong, len(values), confidence)

@@ -143,6 +143,14 @@ def test_the_planned_end_of_a_run_that_stops_early_is_a_proof_of_its_own(write_r
     assert unplanned.verdict == "not enough evidence" and unplanned.lower < 0.8
 
 
+def test_a_run_that_stopped_early_needs_more_to_call_a_bar_missed(write_run: WriteRun) -> None:
+    bars = {"qa": {"min": 0.8, "confidence": 0.95}}
+    scores = {"qa": {"a": [1.0, 0.0, 1.0] * 12}}
+    assert standings(write_run(scores, bars=bars))[0].verdict == "failed"
+    (early,) = standings(write_run(scores, bars=bars, stop_early=True))
+    assert early.verdict == "not enough evidence" and early.upper > 0.8
+
+
 @pytest.mark.parametrize(("has_answers", "planned"), [(False, {"qa": 2}), (True, {})])
 def test_an_end_planned_after_a_look_at_answers_is_none(
     write_run: WriteRun, has_answers: bool, planned: Mapping[str, int]
