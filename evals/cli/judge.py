@@ -109,6 +109,8 @@ def _made(
         ]
         made = ragas[0] if len(ragas) == 1 else Panel(ragas, rubric, cast(Literal["mean", "majority"], panel))
         return made, rubric, f"ragas/{metric}/{embedder or ''}"
+    if against is not None and panel == "majority":
+        raise EvalError("--against with a panel gives the mean, in which a tie is 0.5; leave out --panel majority")
     rubric = load_rubric(str(rubric_file))
     kind = RubricJudge if against is None else PairwiseJudge
     judges: list[Judge] = [kind(router, model, rubric, run_id=run_id) for model in dict.fromkeys(models)]

@@ -378,3 +378,6 @@ def test_the_commands_judge_and_calibrate(finished: Run, tmp_path: Path, monkeyp
     void = clearbar("judge", "run", *common, "--yes", "--calibration", "calibration.json")
     assert void.return_value == 2 and "calibration is void: the rubric changed" in void.stderr
     assert "add --yes" in str(clearbar("judge", "run", *common, "--out", "other").exception)
+    compared = ("judge", "run", *common, "--against", "small", "--yes")
+    assert clearbar(*compared).return_value == 0
+    assert "tie is 0.5" in str(clearbar(*compared, "--panel", "majority").exception)
