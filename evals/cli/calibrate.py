@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from evals.calibration import Share
+    from evals.agreement import Share
 
 
 @click.command()
