@@ -3,7 +3,7 @@
 Each harness runs in a fresh process, in turn, several rounds; the median round counts. A third process asks the same
 questions through litellm alone, without samples, scores or files: what is left for a harness to add.
 
-    python benchmarks/eval_runner.py --peer /path/to/venv/bin/python [--samples 2000] [--concurrency 100] [--rounds 3]
+    python benchmarks/eval_runner.py --peer /path/to/venv/bin/python [--samples 2000 6000] [--rounds 3]
 
 `--peer` is the Python of an environment with `inspect_ai` and `openai`; without it only our side is measured.
 """
@@ -47,7 +47,7 @@ def question(number: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="Python of an environment that has inspect_ai.")
-    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--samples", type=int, nargs="+", default=[2000, 6000])
     parser.add_argument("--concurrency", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay-ms", type=float, default=100.0)
@@ -55,37 +55,46 @@ def main() -> None:
     parser.add_argument("--base", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(measured(WORKERS[options.worker], options.base, options.samples, options.concurrency)))
+        print(json.dumps(measured(WORKERS[options.worker], options.base, options.samples[0], options.concurrency)))
         return
     from _provider import provider
     from _results import write
 
-    figures: dict[str, Any] = {name: getattr(options, name) for name in ("samples", "concurrency", "rounds")}
     pythons = {"clearbar": sys.executable, "litellm_alone": sys.executable, "inspect_ai": options.peer}
     if options.peer is None:
         print("no --peer: inspect_ai is left out", file=sys.stderr)
         del pythons["inspect_ai"]
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
-    with provider(options.delay_ms) as base:
-        for _ in range(options.rounds):
-            for name, python in pythons.items():
-                rounds[name].append(asked(name, str(python), base, options))
-                print(f"{name:>14}: {rounds[name][-1]}")
-    for name, found in rounds.items():
-        figures[name] = {key: round(statistics.median(one[key] for one in found), 3) for key in found[0]}
-    figures["delay_ms"] = options.delay_ms
+    figures: dict[str, Any] = {"concurrency": options.concurrency, "delay_ms": options.delay_ms}
     if options.peer:
         figures["inspect_ai_version"] = version(options.peer)
-        ours, peer = figures["clearbar"], figures["inspect_ai"]
-        figures["ratio"] = {key: round(ours[key] / peer[key], 3) for key in ours}
-    print(json.dumps(figures, indent=2))
+    with provider(options.delay_ms) as base:
+        for samples in options.samples:
+            rounds: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
+            # The first size is measured several times; further ones show what grows with the number of samples.
+            for _ in range(options.rounds if samples == options.samples[0] else 1):
+                for name, python in pythons.items():
+                    rounds[name].append(asked(name, str(python), base, samples, options.concurrency))
+                    print(f"{samples} samples, {name}: {rounds[name][-1]}", flush=True)
+            figures[f"{samples}_samples"] = summed(rounds)
     print(write("eval_runner", figures))
 
 
-def asked(name: str, python: str, base: str, options: argparse.Namespace) -> dict[str, float]:
+def summed(rounds: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """The median of each figure, and ours over the peer's."""
+    found: dict[str, Any] = {
+        name: {key: round(statistics.median(one[key] for one in ones), 3) for key in ones[0]}
+        for name, ones in rounds.items()
+    }
+    rounds_run = len(rounds["clearbar"])
+    if "inspect_ai" in found:
+        found["ratio"] = {key: round(found["clearbar"][key] / found["inspect_ai"][key], 3) for key in found["clearbar"]}
+    return {"rounds": rounds_run, **found}
+
+
+def asked(name: str, python: str, base: str, samples: int, concurrency: int) -> dict[str, float]:
     """The figures of one harness in a process of its own."""
     command = [python, __file__, "--worker", name, "--base", base]
-    command += ["--samples", str(options.samples), "--concurrency", str(options.concurrency)]
+    command += ["--samples", str(samples), "--concurrency", str(concurrency)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
