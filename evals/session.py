@@ -6,6 +6,7 @@ Threads would do as well for ten calls at once; at a hundred they cost a third m
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -209,7 +210,7 @@ class Session:
 
     def _judge(self, job: Job, done: Any) -> Score:
         try:
-            return self._suite.scorer_of(job.sample)(done.text, job.sample.reference)
+            return self._suite.scorer_of(job.sample)(_response(done), job.sample.reference)
         except Exception as error:  # noqa: BLE001  the answer is paid for; keep it and say what broke
             return Failed(f"scorer: {type(error).__name__}: {error}"[:500])
 
@@ -223,6 +224,12 @@ class Session:
         self._tell(News(result, self._purse.spent, self.skipped))
 
 
+def _response(done: Any) -> str:
+    """The answer's text; of an answer that calls tools instead, its calls as JSON."""
+    calls = done.choices[0].message.get("tool_calls") if not done.text else None
+    return json.dumps({"tool_calls": calls}) if calls else str(done.text)
+
+
 def _answered(router: Asks, job: Job, done: Any, score: Score) -> Result:
     billed = listed = done.cost_usd
     if done.cache == "exact":
@@ -231,7 +238,7 @@ def _answered(router: Asks, job: Job, done: Any, score: Score) -> Result:
     return Result(
         cell=job.cell,
         score=score,
-        response=done.text,
+        response=_response(done),
         input_tokens=int(done.usage.prompt_tokens),
         output_tokens=int(done.usage.completion_tokens),
         cost_usd=_number(billed),

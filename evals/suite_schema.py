@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
 
 from evals.scorers import scorer
 from evals.scorers.registry import typed_options
@@ -62,6 +62,8 @@ class Params(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
     stop: list[str] | None = None
+    tools: Json[list[dict[str, Any]]] | None = None
+    """OpenAI's tool definitions, as JSON text."""
 
 
 class BarEntry(Section):

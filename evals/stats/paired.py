@@ -105,6 +105,8 @@ def difference_interval(a: Sequence[float], b: Sequence[float], confidence: floa
 
     def low(first: Sequence[float], second: Sequence[float]) -> float:
         low, high = -1.0, float(differences(first, second).mean())
+        if high <= low:
+            return low  # wrong on all that the other had right: there is nothing below
         for _ in range(14):
             middle = (low + high) / 2
             is_refuted = p_above(first, second, middle, one_sided) <= alpha

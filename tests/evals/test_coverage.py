@@ -29,7 +29,7 @@ def anytime_bounds(n: int) -> NDArray[np.float64]:
 def simulated(n: int, rate: float) -> NDArray[np.int64]:
     """Successes in each run: stratified draws, one from each ten-thousandth of the distribution.
 
-    Plain draws would miss a true coverage of 0.9506 (n = 30, rate 0.5) by luck in two of five seeds.
+    Plain draws can miss a true coverage of 0.9506 (n = 30, rate 0.5) by luck alone.
     """
     strata = (np.arange(RUNS) + np.random.default_rng([n, int(1000 * rate)]).random(RUNS)) / RUNS
     chances = [math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(n + 1)]

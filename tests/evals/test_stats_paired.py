@@ -178,3 +178,9 @@ def test_corrected_bounds_hold_as_often_as_they_say(rate: float, sensitivity: fl
         outside += not interval.low <= rate <= interval.high
     assert missed <= 400 * 0.05
     assert outside <= 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
+
+
+def test_a_candidate_wrong_on_everything_the_other_had_right_has_an_interval_to_the_end() -> None:
+    interval = difference_interval([0.0] * 5, [1.0] * 5)
+    assert (interval.value, interval.low) == (-1.0, -1.0)
+    assert -1.0 < interval.high < 0.5
