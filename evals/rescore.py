@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 from evals.scorers import scorer
 from evals.types import EvalError, Scored
@@ -76,6 +77,19 @@ def rescore(path: str | Path, scorers: Mapping[str, str]) -> tuple[pa.Table, lis
         for task, (rows, scored, agreeing) in agreements.items()
     ]
     return table, found
+
+
+def disagreements(table: pa.Table, count: int, *, seed: int = 0) -> list[dict[str, Any]]:
+    """At most so many rows of a rescored table whose new score is not the recorded quality, drawn by a seed."""
+    if not count or "quality" not in table.column_names:
+        return []
+    names = ["query_id", "task", "model", "response", "reference", "quality", "rescored"]
+    differing = [
+        row
+        for row in table.select(names).to_pylist()
+        if None not in (row["quality"], row["rescored"]) and abs(row["quality"] - row["rescored"]) > AGREES_WITHIN
+    ]
+    return Random(seed).sample(differing, min(count, len(differing)))  # noqa: S311  a choice, no secret
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
