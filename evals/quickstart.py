@@ -93,6 +93,7 @@ def quickstart(fast: bool, out: Path) -> None:
     policy, run = out / "policy.yaml", out / "run"
     policy.write_text(_policy_text(size, pool), encoding="utf-8")
     _clearbar("eval", "run", "local", "--policy", policy, "--limit", size.measured, "--out", run, "--yes")
+    _clearbar("eval", "report", run, "--html", out / "evals.html", is_quiet=True, is_verdict=True)
     _clearbar("eval", "propose", run, "--out", out / "evidence", is_quiet=True)
     _clearbar("eval", "outcomes", run, "--out", out / "outcomes.jsonl")
     _clearbar("train", "--outcomes", out / "outcomes.jsonl", "--out", out / "artifact")
@@ -132,15 +133,15 @@ def _policy_text(size: Size, pool: str) -> str:
 _COMMAND = (sys.executable, "-m", "router.cli")
 
 
-def _clearbar(*arguments: object, is_quiet: bool = False) -> None:
-    """Run a clearbar command the way a person would, and show it."""
+def _clearbar(*arguments: object, is_quiet: bool = False, is_verdict: bool = False) -> None:
+    """Run a clearbar command the way a person would, and show it; a verdict may also say no (1) or open (2)."""
     words = [str(argument) for argument in arguments]
     click.echo(f"\n$ clearbar {' '.join(words)}", err=True)
     # What it prints belongs to the show, not to our result: standard output carries the report alone.
     done = subprocess.run([*_COMMAND, *words], stdout=subprocess.DEVNULL if is_quiet else sys.stderr, check=False)  # noqa: S603
     if done.returncode == 130:
         raise KeyboardInterrupt
-    if done.returncode != 0:
+    if done.returncode not in ((0, 1, 2) if is_verdict else (0,)):
         raise ConfigurationError(f"`clearbar {' '.join(words)}` ended with exit code {done.returncode}; see above")
 
 
@@ -217,7 +218,7 @@ def _show(served: Sequence[Served], hits: int, size: Size, pool: str, out: Path,
 
     console = Console(record=True, highlight=False, width=110)
     table = Table("task", "went to", "why", "n", "quality", f"always {constant}", "USD", f"always {constant}")
-    table.title = f"\nFresh prompts, routed live ({'embedded models' if pool == 'local' else 'recorded answers'})"
+    table.title = f"\nFresh prompts, routed live ({'local models' if pool == 'local' else 'recorded answers'})"
     for column in table.columns[3:]:
         column.justify = "right"
     for task in dict.fromkeys(one.sample.task for one in served):
@@ -241,8 +242,12 @@ def _show(served: Sequence[Served], hits: int, size: Size, pool: str, out: Path,
     )
     report = out / "report.html"
     console.save_html(str(report))
-    console.print(f"\nReport: {report}\nPolicy: {out / 'policy.yaml'} (clearbar policy show)\n"
-                  f"Spend:  clearbar spend --state {out / 'state'} --by workflow,model")  # fmt: skip
+    console.print(
+        f"\nReport: {report}\n"
+        f"Evals:  {out / 'evals.html'} (every answer, in a browser)\n"
+        f"Policy: {out / 'policy.yaml'} (clearbar policy show)\n"
+        f"Spend:  clearbar spend --state {out / 'state'} --by workflow,model"
+    )
     click.echo(json.dumps(figures))
 
 

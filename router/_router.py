@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -83,7 +84,7 @@ class Router:
 
     def explain(self, messages: Sequence[Message], **options: Any) -> Decision:
         """Decide about a request without sending it; nothing is spent or recorded."""
-        return decide(chat_request(messages, **options), self.policy, self._predictor).decision
+        return decide(chat_request(messages, **options), self.policy, self._predictor, datetime.now(UTC)).decision
 
     def record_outcome(self, run_id: str, name: str, value: float, at: float | None = None) -> None:
         """Note a business outcome of a workflow run; `at` is seconds since 1970, default now.
@@ -132,7 +133,7 @@ class Router:
         journey = Journey(request, self.ledger)
         if entry := self._look_up(journey):
             return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
-        ruling = decide(request, self.policy, self._predictor)
+        ruling = decide(request, self.policy, self._predictor, datetime.now(UTC))
         journey.follow(ruling, self.policy.prices, self._cache)
         try:
             if not ruling.decision.plan:

@@ -1,13 +1,13 @@
 """Where a request goes, and why: joins policy, evidence, predictions and prices into one decision.
 
-No I/O: the same request, policy and artifact give the same decision.
+No I/O and no clock: the same request, policy, artifact and moment give the same decision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,8 @@ class Ruling:
     may_cache: bool
 
 
-def decide(request: Request, policy: Policy, predictor: Predictor | None) -> Ruling:
-    """Decide about one request.
+def decide(request: Request, policy: Policy, predictor: Predictor | None, now: datetime) -> Ruling:
+    """Decide about one request at a moment (prices are dated, and evidence expires).
 
     Returns:
         The ruling; its decision's `plan` is empty when no model may serve.
@@ -51,22 +51,77 @@ def decide(request: Request, policy: Policy, predictor: Predictor | None) -> Rul
         UnknownModelError: the request pins a model that the policy does not list.
     """
     guess = _guess(request, predictor)
-    if request.model is not None and request.model not in policy.models:
-        raise UnknownModelError(
-            f"the policy {policy.path} lists no model {request.model!r}{suggestion(request.model, list(policy.models))}"
+    route = _route(request, policy, guess)
+    limits = (request.max_cost_usd, route.rule.max_cost_usd if route.rule else None)
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    bar = _bar(request, policy, guess, route)
+    bound = count_request(request) if limit is not None else 0
+    order: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    if route.rule is not None:
+        predictions = _predictions(request, guess, predictor, route)
+        sheet = _Sheet(request, policy, guess.task, bar, limit, bound, predictions, now)
+        order, candidates = plan(
+            [sheet.offer(model, needs_evidence=route.needs_evidence) for model in route.rule.candidates],
+            strategy=route.rule.strategy,
+            bar=bar.min,
+            fallback=[sheet.offer(model, needs_evidence=False) for model in route.rule.fallback],
         )
+    decision = Decision(
+        id=request.id,
+        task=guess,
+        rule=route.name,
+        strategy=route.strategy,
+        bar=bar.min,
+        plan=order,
+        candidates=candidates,
+        policy_version=policy.version,
+        artifact_version=predictor.version if predictor else None,
+    )
+    may_cache = route.rule is not None and route.rule.cache == "exact"
+    return Ruling(decision=decision, limit_usd=limit, input_bound=bound, may_cache=may_cache)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What a request is held against."""
+
+    name: str
+    strategy: str
+    rule: Rule | None
+    """None: nothing in the policy is for this request."""
+
+    @property
+    def needs_evidence(self) -> bool:
+        return self.rule is not None and self.rule.strategy != "fixed"
+
+
+def _route(request: Request, policy: Policy, guess: TaskGuess) -> _Route:
     if request.model is not None:
-        return _ruling(request, policy, predictor, guess, Rule(candidates=[request.model], strategy="fixed"), "pinned")
+        if request.model not in policy.models:
+            hint = suggestion(request.model, list(policy.models))
+            raise UnknownModelError(f"the policy {policy.path} lists no model {request.model!r}{hint}")
+        return _Route("pinned", "pinned", Rule(candidates=[request.model], strategy="fixed"))
     if request.kind == "embedding":
         # Vectors of different models do not compare, so there is one model and no fallback.
         able = [name for name, model in policy.models.items() if "embedding" in (model.capabilities or ())]
-        rule = Rule(candidates=able[:1] or list(policy.models)[:1], strategy="fixed")
-        return _ruling(request, policy, predictor, guess, rule, "embedding")
+        if not able:
+            return _Route("no model has the capability embedding", "none", None)
+        return _Route("embedding", "fixed", Rule(candidates=able[:1], strategy="fixed"))
     position = match(policy, guess.task, request.tags, lambda: count_request(request))
     if position is None:
-        return _ruling(request, policy, predictor, guess, None, "no rule matches")
+        return _Route("no rule matches", "none", None)
     rule = policy.rules[position]
-    return _ruling(request, policy, predictor, guess, rule, policy.rule_name(position))
+    return _Route(policy.rule_name(position), rule.strategy, rule)
+
+
+def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route) -> Bar:
+    """The rule's or task's bar, raised by the request; none (0) where no evidence is asked for."""
+    if route.rule is None or not route.needs_evidence:
+        return Bar(min=0.0)
+    bar = policy.bar_of(route.rule, guess.task)
+    is_raised = request.bar is not None and request.bar > bar.min
+    return bar.model_copy(update={"min": request.bar}) if is_raised else bar
 
 
 def _guess(request: Request, predictor: Predictor | None) -> TaskGuess:
@@ -77,46 +132,11 @@ def _guess(request: Request, predictor: Predictor | None) -> TaskGuess:
     return TaskGuess(task=None, probability=0.0, by="none")
 
 
-def _ruling(
-    request: Request, policy: Policy, predictor: Predictor | None, guess: TaskGuess, rule: Rule | None, name: str
-) -> Ruling:
-    limits = [limit for limit in (request.max_cost_usd, rule.max_cost_usd if rule else None) if limit is not None]
-    limit = min(limits, default=None)
-    bar = policy.bar_of(rule, guess.task) if rule and rule.strategy != "fixed" else Bar(min=0.0)
-    if request.bar is not None and request.bar > bar.min and (rule is None or rule.strategy != "fixed"):
-        bar = bar.model_copy(update={"min": request.bar})
-    bound = count_request(request) if limit is not None else 0
-    order: tuple[str, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
-    if rule is not None:
-        sheet = _Sheet(request, policy, guess.task, bar, limit, bound, _predictions(request, guess, predictor, rule))
-        order, candidates = plan(
-            [sheet.offer(model, needs_evidence=rule.strategy != "fixed") for model in rule.candidates],
-            strategy=rule.strategy,
-            bar=bar.min,
-            fallback=[sheet.offer(model, needs_evidence=False) for model in rule.fallback],
-        )
-    decision = Decision(
-        id=request.id,
-        task=guess,
-        rule=name,
-        strategy=rule.strategy if rule and name != "pinned" else name,
-        bar=bar.min,
-        plan=order,
-        candidates=candidates,
-        policy_version=policy.version,
-        artifact_version=predictor.version if predictor else None,
-    )
-    return Ruling(
-        decision=decision, limit_usd=limit, input_bound=bound, may_cache=rule is not None and rule.cache == "exact"
-    )
-
-
 def _predictions(
-    request: Request, guess: TaskGuess, predictor: Predictor | None, rule: Rule
+    request: Request, guess: TaskGuess, predictor: Predictor | None, route: _Route
 ) -> Mapping[str, Prediction]:
     # An artifact that did not beat the table on held-out queries is not asked: the evidence's means serve.
-    if predictor is None or not predictor.promoted or rule.strategy == "fixed":
+    if predictor is None or not predictor.promoted or not route.needs_evidence:
         return {}
     return predictor.predict(request.text, guess.task, request.tags.get("subtask"))
 
@@ -132,17 +152,18 @@ class _Sheet:
     limit: Decimal | None
     input_bound: int
     predictions: Mapping[str, Prediction]
+    now: datetime
 
     def offer(self, name: str, *, needs_evidence: bool) -> Offer:
-        model, now = self.policy.models[name], datetime.now(UTC)
-        price = price_on(self.policy.prices[name], now.date())
+        model = self.policy.models[name]
+        price = price_on(self.policy.prices[name], self.now.date())
         prediction = self.predictions.get(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
         barred = self._misfit(model, price)
         if barred is None and needs_evidence:
             entry = self.policy.tasks.get(self.task) if self.task is not None else None
             metric = entry.metric if entry else None
-            barred = evidence_gap(evidence, task=self.task, model=model, bar=self.bar, metric=metric, now=now)
+            barred = evidence_gap(evidence, task=self.task, model=model, bar=self.bar, metric=metric, now=self.now)
         return Offer(
             model=name,
             barred=barred,

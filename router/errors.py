@@ -2,7 +2,7 @@
 
 ```
 RouterError
-├── ConfigurationError           something the user must set up: no policy, a missing extra, an unset key
+├── ConfigurationError           something the user must set up: no policy, a missing extra
 │   ├── PolicyError              a policy file is wrong; names file, line, value and remedy
 │   ├── ArtifactError            a trained artifact is missing, altered or of another version
 │   ├── OutcomesError            an outcome table lacks a column or holds a value it must not
@@ -147,9 +147,11 @@ class RateLimitedError(ProviderError):
 
 
 class ProviderTimeoutError(ProviderError):
-    """No answer within the attempt's share of the time. The provider may have worked, and may bill."""
+    """No answer within the attempt's share of the time. The provider may have worked, and may bill.
 
-    retryable = True
+    Not repeated: the model has had its time, and a second try could be billed a second time.
+    """
+
     is_billed: bool | None = None
 
 

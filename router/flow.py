@@ -130,7 +130,7 @@ def _end(
         return late
     if denial is not None and not failures:
         return denial
-    if len(failures) == 1 and denial is None:
+    if len(failures) == 1:
         return failures[0]
     listed = "; ".join(f"{error.model}: {error}" for error in failures)
     return AllCandidatesFailedError(f"all {len(failures)} candidates failed: {listed}"[:2000], failures)

@@ -21,7 +21,7 @@ def init(path: Path, config: Path | None, yes: bool) -> None:
         raise click.ClickException(f"{path} exists and is kept; move it away or give another path")
     found = from_litellm(config) if config else from_environment(os.environ)
     if not found:
-        click.echo("no API key and no local server found: writing a policy for the embedded models", err=True)
+        click.echo("no API key and no local server found: writing a policy for the local models", err=True)
         found = list(EMBEDDED)[::-1]
     for model in found:
         click.echo(f"  {model.id}: {model.where}", err=True)

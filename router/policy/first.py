@@ -110,7 +110,7 @@ def _of_litellm(place: str, row: Any) -> Found:
 
 
 EMBEDDED = tuple(
-    Found(id=name, call=f"local/{name}", where="embedded model, fetched by `clearbar models pull`", is_local=True)
+    Found(id=name, call=f"local/{name}", where="local model, fetched by `clearbar models pull`", is_local=True)
     for name in ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m")
 )
 """What remains on a machine with no key and no server."""

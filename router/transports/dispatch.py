@@ -12,7 +12,7 @@ from router.types import Call, Reply
 
 
 class DispatchTransport:
-    """`local/NAME` goes to an embedded model, `fake/NAME` and `replay/NAME` to no model, the rest through litellm.
+    """`local/NAME` goes to a local model, `fake/NAME` and `replay/NAME` to no model, the rest through litellm.
 
     Each transport is made on its first call, so that a service pays for none that it does not use.
     """

@@ -30,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_readmes_ten_lines_run(tmp_path: Path) -> None:
+def test_the_readmes_example_runs(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(FAKES + "rules: [{candidates: small, strategy: fixed}]", encoding="utf-8")
     environ = {**os.environ, "CLEARBAR_POLICY": str(tmp_path / "policy.yaml"), "CLEARBAR_STATE": str(tmp_path / "s")}
     (code,) = blocks(ROOT / "README.md", "python")

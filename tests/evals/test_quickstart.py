@@ -34,6 +34,7 @@ def test_without_weights_it_runs_to_its_end_on_recorded_answers(tmp_path: Path, 
     assert 0 < figures["cost_usd"] <= figures["best_constant_cost_usd"] + 1e-12
     assert figures["cache_hits"] > 0
     assert (tmp_path / "out" / "report.html").is_file()
+    assert (tmp_path / "out" / "evals.html").is_file()
 
 
 @pytest.mark.parametrize("size", [FAST, FULL], ids=["fast", "full"])

@@ -197,9 +197,14 @@ def test_a_model_that_may_not_be_paid_for_is_passed_over() -> None:
 
 
 def test_a_denial_does_not_hide_the_failure_that_used_up_the_limit() -> None:
-    with pytest.raises(AllCandidatesFailedError) as caught:
-        Driver([ProviderTimeoutError("slow", model="a"), DENIED]).run([calls("a")])
-    assert [str(error) for error in caught.value.exceptions] == ["slow"]
+    with pytest.raises(ProviderUnavailableError, match="503"):
+        Driver([ProviderUnavailableError("503", model="a"), DENIED]).run([calls("a")])
+
+
+def test_a_timeout_is_not_repeated_but_the_next_model_is_asked() -> None:
+    driver = Driver([ProviderTimeoutError("slow", model="a"), OK])
+    assert driver.run([calls("a"), calls("b")]) == driver.asked[1]
+    assert (len(driver.asked), driver.sleeps_s) == (2, [])
 
 
 def test_when_all_fail_each_ones_last_error_is_kept() -> None:

@@ -65,7 +65,8 @@ def test_nothing_to_predict_gives_empty_arrays(predictor: Predictor) -> None:
 
 def test_expected_cost_follows_the_prices(predictor: Predictor, made: Made) -> None:
     many = predictor.predict_many(made.texts, made.tasks, [None] * len(made.texts))
-    paid = dict(made.table.group_by("model").aggregate([("cost_usd", "mean")]).to_pandas().to_numpy())
+    means = made.table.group_by("model").aggregate([("cost_usd", "mean")]).to_pylist()
+    paid = {row["model"]: row["cost_usd_mean"] for row in means}
     np.testing.assert_allclose(many.cost_usd.mean(axis=0), [paid[model] for model in predictor.models], rtol=0.05)
 
 

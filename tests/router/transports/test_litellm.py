@@ -521,11 +521,17 @@ def test_retry_after_is_read_in_seconds(code: int, via: str, ask: Ask, make: Any
 
 @pytest.mark.parametrize(
     ("header", "low", "high"),
-    [(formatdate(time() + 90, usegmt=True), 60, 90), (formatdate(0, usegmt=True), 0, 0), ("soon", None, None)],
+    [
+        (lambda: formatdate(time() + 90, usegmt=True), 60, 90),
+        (lambda: formatdate(0, usegmt=True), 0, 0),
+        (lambda: "soon", None, None),
+    ],
     ids=["a date", "a date in the past", "no time at all"],
 )
-def test_retry_after_may_be_a_date(header: str, low: Any, high: Any, ask: Ask, make: Any, provider: Provider) -> None:
-    provider.script("small", [status(429, retry_after=header)])
+def test_retry_after_may_be_a_date(
+    header: Callable[[], str], low: Any, high: Any, ask: Ask, make: Any, provider: Provider
+) -> None:
+    provider.script("small", [status(429, retry_after=header())])
     with pytest.raises(RateLimitedError) as caught:
         ask(make())
     found = caught.value.retry_after_s
