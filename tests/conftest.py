@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
 import sys
-import warnings
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,9 +14,6 @@ from typing import Any
 # CPython 3.11's parser loses count of its recursion depth (SystemError).
 import hypothesis  # noqa: F401
 import pytest
-
-# litellm keeps its clients open until the process ends; what Python says of them then is no test's failure.
-atexit.register(warnings.simplefilter, "ignore", ResourceWarning)
 
 # At the end: `tests/router` must never stand before the package of that name.
 sys.path.append(str(Path(__file__).parent))
