@@ -159,7 +159,9 @@ class _Sheet:
         price = price_on(self.policy.prices[name], self.now.date())
         prediction = self.predictions.get(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        barred = self._misfit(model, price)
+        is_limited = self.limit is not None
+        worst_usd = price.worst(self.input_bound, self._cap(model)) if price and is_limited else None
+        barred = self._misfit(model, worst_usd)
         if barred is None and needs_evidence:
             entry = self.policy.tasks.get(self.task) if self.task is not None else None
             metric = entry.metric if entry else None
@@ -170,12 +172,10 @@ class _Sheet:
             quality=prediction.quality if prediction else evidence.mean if evidence else None,
             quality_low=evidence.lower if evidence else None,
             expected_cost_usd=self._expected(price, prediction),
-            worst_cost_usd=price.worst(self.input_bound, self._cap(model))
-            if price and self.limit is not None
-            else None,
+            worst_cost_usd=worst_usd,
         )
 
-    def _misfit(self, model: ModelEntry, price: Price | None) -> str | None:
+    def _misfit(self, model: ModelEntry, worst_usd: Decimal | None) -> str | None:
         """Why the model cannot take this request, whatever its quality."""
         able = model.capabilities
         if able is not None:
@@ -192,10 +192,9 @@ class _Sheet:
             return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
         if extras := [name for name in UNBOUNDED if self.request.params.get(name)]:
             return f"the cost of {extras[0]} cannot be bounded, and max_cost_usd asks for a bound"
-        if price is None:
+        if worst_usd is None:
             return "its price is unknown, and max_cost_usd asks for a bound"
-        worst = price.worst(self.input_bound, self._cap(model))
-        return f"may cost up to ${worst:f}, above max_cost_usd ${self.limit:f}" if worst > self.limit else None
+        return f"may cost up to ${worst_usd:f}, above max_cost_usd ${self.limit:f}" if worst_usd > self.limit else None
 
     def _cap(self, model: ModelEntry) -> int:
         if self.request.kind == "embedding":

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from router.errors import ArtifactError
-from router.policy import Policy, check, find_policy, load_policy, shipped_policies
+from router.policy import Policy, Rule, check, find_policy, load_policy, shipped_policies
 
 NOT_ENOUGH_EVIDENCE = 2
 
@@ -72,11 +72,10 @@ def show(path: Path | None, is_shipped: bool) -> None:
     loaded = _loaded(path, is_shipped)
     rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", title=str(loaded.path))
     for position, rule in enumerate(loaded.rules):
-        when = {name: value for name, value in rule.when.model_dump(exclude_defaults=True).items() if value}
         tasks: list[str | None] = [*(rule.when.task or ())] or [None]
         bars = sorted({loaded.bar_of(rule, task).min for task in tasks})
         rules.add_row(
-            loaded.rule_name(position), ", ".join(f"{k}={v}" for k, v in when.items()) or "always",
+            loaded.rule_name(position), _when(rule),
             ", ".join(rule.candidates), ", ".join(f"{bar:g}" for bar in bars), rule.strategy, ", ".join(rule.fallback),
         )  # fmt: skip
     models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)")
@@ -90,6 +89,15 @@ def show(path: Path | None, is_shipped: bool) -> None:
     console = Console()
     console.print(rules)
     console.print(models)
+
+
+def _when(rule: Rule) -> str:
+    """A rule's conditions, one a line."""
+    conditions = [", ".join(rule.when.task)] if rule.when.task else []
+    conditions += [f"{name}: {' or '.join(values)}" for name, values in rule.when.tags.items()]
+    if size := rule.when.input_tokens:
+        conditions.append(f"{size.min:,} to {'any' if size.max is None else f'{size.max:,}'} tokens")
+    return "\n".join(conditions) or "always"
 
 
 @policy.command()
