@@ -56,7 +56,7 @@ def price_on(prices: Iterable[Price], day: date) -> Price | None:
 
 def bundled_price(call: str) -> Price | None:
     """Price of a litellm model string by litellm's bundled map (no network, litellm is not imported)."""
-    entries = _bundled_map()
+    entries = bundled_models()
     provider, _, name = call.partition("/")
     entry = entries.get(call) or entries.get(name)
     if entry and call not in entries and not str(entry.get("litellm_provider", "")).startswith(provider):
@@ -74,11 +74,6 @@ def bundled_price(call: str) -> Price | None:
     )
 
 
-def bundled_models() -> Mapping[str, Mapping[str, Any]]:
-    """The map of models that litellm brings along: prices per token, context windows, capabilities."""
-    return _bundled_map()
-
-
 def _dearest(entry: Mapping[str, Any], prefixes: tuple[str, ...]) -> Decimal:
     # `..._above_200k_tokens`, `..._priority` and the like are all variants of the same meter.
     return max(
@@ -94,7 +89,8 @@ def _per_million(per_token: float) -> Decimal:
 
 
 @functools.cache
-def _bundled_map() -> dict[str, dict[str, Any]]:
+def bundled_models() -> Mapping[str, Mapping[str, Any]]:
+    """The map of models that litellm brings along: prices per token, context windows, capabilities. No network."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return {}
