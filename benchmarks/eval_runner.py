@@ -107,24 +107,38 @@ def version(python: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def measured(worker: Callable[[str, int, int, Path], Callable[[], float]], base: str, samples: int, concurrency: int,
-             ) -> dict[str, float]:  # fmt: skip
-    """Run one harness: imports and set-up first, then the clock."""
+class Clock:
+    """Adds up the time inside of its `with` blocks."""
+
+    wall_s = cpu_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *exception: object) -> None:
+        self.wall_s += time.perf_counter() - self._began[0]
+        self.cpu_s += time.process_time() - self._began[1]
+
+
+Worker = Callable[[str, int, int, Path, Clock], float]
+"""Base URL, samples, calls at once, a folder of its own, the clock -> share of right answers."""
+
+
+def measured(worker: Worker, base: str, samples: int, concurrency: int) -> dict[str, float]:
+    """Run one harness: imports and set-up outside of the clock."""
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        run = worker(base, samples, concurrency, Path(folder))
-        wall_s, cpu_s = time.perf_counter(), time.process_time()
-        accuracy = run()
-        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        accuracy = worker(base, samples, concurrency, Path(folder), clock)
     assert accuracy == 1.0, f"every answer is right, but accuracy is {accuracy}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
-        "samples_per_s": round(samples / wall_s, 1),
-        "cpu_ms_per_sample": round(1000 * cpu_s / samples, 3),
+        "samples_per_s": round(samples / clock.wall_s, 1),
+        "cpu_ms_per_sample": round(1000 * clock.cpu_s / samples, 3),
         "peak_rss_mb": round(peak, 1),
     }
 
 
-def clearbar(base: str, samples: int, concurrency: int, folder: Path) -> Callable[[], float]:
+def clearbar(base: str, samples: int, concurrency: int, folder: Path, clock: Clock) -> float:
     sys.path.insert(0, str(ROOT))
     from evals.plan import plan_run
     from evals.runner import execute
@@ -137,21 +151,20 @@ def clearbar(base: str, samples: int, concurrency: int, folder: Path) -> Callabl
     (folder / "suite.yaml").write_text(SUITE, encoding="utf-8")
     rows = [json.dumps({"prompt": question(number), "reference": "Paris"}) + "\n" for number in range(samples)]
     (folder / "capitals.jsonl").write_text("".join(rows), encoding="utf-8")
-    router = Router(folder / "policy.yaml", folder / "state")
-    router.complete([{"role": "user", "content": "warm up"}], model="model", max_tokens=16)
+    with Router(folder / "policy.yaml", folder / "state") as router:
+        # In the order of `clearbar eval run`: plan, then call.
+        with clock:
+            suite, target = load_suite(folder / "suite.yaml"), Run(folder / "run")
+            plan = plan_run(suite, router, ["model"], target)
+        router.complete([{"role": "user", "content": "warm up"}], model="model", max_tokens=16)
+        with clock:
+            execute(plan, suite, router, target, concurrency=concurrency)
+            scores = [result.score for result in target.results().values()]
+    assert len(scores) == samples
+    return sum(score.value for score in scores if isinstance(score, Scored)) / samples
 
-    def run() -> float:
-        suite, target = load_suite(folder / "suite.yaml"), Run(folder / "run")
-        execute(plan_run(suite, router, ["model"], target), suite, router, target, concurrency=concurrency)
-        scores = [result.score for result in target.results().values()]
-        assert len(scores) == samples
-        router.close()
-        return sum(score.value for score in scores if isinstance(score, Scored)) / samples
 
-    return run
-
-
-def litellm_alone(base: str, samples: int, concurrency: int, folder: Path) -> Callable[[], float]:  # noqa: ARG001
+def litellm_alone(base: str, samples: int, concurrency: int, folder: Path, clock: Clock) -> float:  # noqa: ARG001
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
 
@@ -172,10 +185,11 @@ def litellm_alone(base: str, samples: int, concurrency: int, folder: Path) -> Ca
         gate = asyncio.Semaphore(concurrency)
         return sum(await asyncio.gather(*(ask(number, gate) for number in range(samples)))) / samples
 
-    return lambda: asyncio.run(every())
+    with clock:
+        return asyncio.run(every())
 
 
-def inspect_ai(base: str, samples: int, concurrency: int, folder: Path) -> Callable[[], float]:
+def inspect_ai(base: str, samples: int, concurrency: int, folder: Path, clock: Clock) -> float:
     os.environ.update(LOOPBACK_API_KEY="none", LOOPBACK_BASE_URL=base, INSPECT_DISPLAY="none")
     import inspect_ai as peer
     from inspect_ai.dataset import MemoryDataset, Sample
@@ -188,13 +202,10 @@ def inspect_ai(base: str, samples: int, concurrency: int, folder: Path) -> Calla
     model = get_model(
         "openai-api/loopback/benchmark", config=GenerateConfig(max_connections=concurrency, max_tokens=16)
     )
-
-    def run() -> float:
+    with clock:
         (log,) = peer.eval(task, model=model, log_dir=str(folder), max_samples=concurrency, display="none")
-        assert log.status == "success" and log.results is not None and log.results.completed_samples == samples
-        return float(log.results.scores[0].metrics["accuracy"].value)
-
-    return run
+    assert log.status == "success" and log.results is not None and log.results.completed_samples == samples
+    return float(log.results.scores[0].metrics["accuracy"].value)
 
 
 WORKERS = {"clearbar": clearbar, "litellm_alone": litellm_alone, "inspect_ai": inspect_ai}

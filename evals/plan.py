@@ -13,6 +13,7 @@ from evals.store import Manifest, Run
 from evals.suite import Suite
 from evals.types import Cell, EvalError, Failed, Sample
 from router.config import suggestion
+from router.tokens import forget_table
 
 ANY_AMOUNT = Decimal(1_000_000)
 """A limit nothing meets, so that the router works out the worst case of a call."""
@@ -128,6 +129,7 @@ def plan_run(
                 cell = Cell(suite_sha256=suite.sha256, sample=sample.id, candidate=candidate, repeat=repeat)
                 if cell not in finished:
                     jobs.append(Job(cell=cell, sample=sample, params=params, worst_usd=worst))
+    forget_table()  # what follows is calls, which providers count
     return Plan(manifest=manifest, samples=tuple(samples.values()), jobs=tuple(jobs), done=len(finished))
 
 

@@ -12,15 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
-from evals.early import EarlyStop, stopping_early
 from evals.lanes import Purse, lanes_of
 from evals.plan import Asks, Plan
-from evals.sequential import Goal
 from evals.session import Ended, News, Session
 from evals.store import Run
 from evals.suite import Suite
 from evals.types import EvalError, Failed, Result
+
+if TYPE_CHECKING:
+    from evals.early import EarlyStop
+    from evals.sequential import Goal
 
 MAX_FAILURES = 0.1
 """More failed calls than this share end a run early: most likely something is wrong that more calls will not mend."""
@@ -81,8 +84,12 @@ def execute(
                 "add `price: {input, output}` to the model in the policy, or run without --max-cost-usd"
             )
     with run.writing():
+        early: EarlyStop | None = None
         if stop_early is not None:
+            from evals.early import EarlyStop, stopping_early  # numpy, which a plain run does without
+
             plan = replace(plan, manifest=stopping_early(plan, has_answers=bool(run.results())))
+            early = EarlyStop(plan, run.results().values(), stop_early)
         run.plan(plan.manifest, plan.samples)
         spent = sum((Decimal(str(result.cost_usd)) for result in run.history() if result.cost_usd), Decimal(0))
         progress = Progress(total=len(plan.jobs), spent_usd=spent)
@@ -94,7 +101,7 @@ def execute(
             suite=suite,
             run_id=plan.manifest.run_id,
             max_failures=max_failures,
-            early=None if stop_early is None else EarlyStop(plan, run.results().values(), stop_early),
+            early=early,
             tell=answers.put,
         )
         asking = threading.Thread(target=session.run, name="clearbar-eval", daemon=True)

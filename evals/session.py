@@ -15,14 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evals.early import EarlyStop
 from evals.lanes import Lane, Purse
 from evals.plan import Asks, Job
 from evals.suite import Suite
 from evals.types import Cell, Failed, Result, Score
 from router.errors import ProviderUnavailableError, RateLimitedError, RouterError
+
+if TYPE_CHECKING:
+    from evals.early import EarlyStop
 
 LEAST_CALLS = 20
 """Fewer finished calls than this are too few to call a run broken."""

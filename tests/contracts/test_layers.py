@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LEVELS = [
     ["router.errors", "router.types", "router._version"],
-    ["router.config", "router.outcomes", "router.tokens", "router.stores"],
+    ["router.config", "router.outcomes", "router.redact", "router.tokens", "router.stores"],
     ["router.spend"],
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
@@ -31,7 +31,17 @@ ONE_DOOR = {
     "datasets": "evals/sources/hub.py",
     "ragas": "evals/scorers/ragas.py",
 }
-FOR_EVALS = ("router", "router.outcomes", "router.config", "router.errors", "router.types", "router.cli.lazy")
+FOR_EVALS = (
+    "router",
+    "router.outcomes",
+    "router.config",
+    "router.errors",
+    "router.types",
+    "router.tokens",
+    "router.redact",
+    "router.spend.texts",
+    "router.cli.lazy",
+)
 
 
 def sources(package: str) -> dict[str, Path]:

@@ -180,3 +180,21 @@ def test_many_threads_load_the_table_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_text_in_any_parameter_counts(name: str) -> None:
     long = {"system": "word " * 500, "documents": ["word " * 500], "extra_body": {"system": "word " * 500}}[name]
     assert count_request(request({"role": "user", "content": "hello"}, **{name: long})) > 500
+
+
+def test_a_forgotten_table_is_loaded_again_also_while_others_count() -> None:
+    wrong: list[int] = []
+
+    def count() -> None:
+        wrong.extend(found for _ in range(50) if (found := count_tokens("hello world")) != 2)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        tokens.forget_table()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    tokens.forget_table()
+    assert count_tokens("tiktoken is great!") == 6
