@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LEVELS = [
     ["router.errors", "router.types", "router._version"],
-    ["router.config", "router.outcomes", "router.redact", "router.tokens", "router.stores"],
+    ["router.config", "router.outcomes", "router.redact", "router.tokens", "router.stores", "router.embedding"],
     ["router.spend"],
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
@@ -27,7 +27,8 @@ ONE_DOOR = {
     "sklearn": "router/predict/fit.py",
     "diskcache": "router/stores/disk.py",
     "xllamacpp": "router/transports/local_server.py",
-    "onnxruntime": "",
+    "onnxruntime": "router/embedding/minilm.py",
+    "tokenizers": "router/embedding/pieces.py",
     "datasets": "evals/sources/hub.py",
     "ragas": "evals/scorers/ragas.py",
 }
@@ -41,6 +42,7 @@ FOR_EVALS = (
     "router.redact",
     "router.spend.texts",
     "router.cli.lazy",
+    "router.embedding",
 )
 
 
