@@ -14,6 +14,7 @@ from router.flow import Flow, Heard
 from router.spend.ledger import Ledger
 from router.spend.meter import Meter
 from router.spend.prices import Price
+from router.spend.texts import Texts
 from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess
 
 Outcome = Literal["ok", "error", "cut"]
@@ -24,8 +25,8 @@ Steps = Generator[Call | Sleep, Heard, Any]
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(self, request: Request, ledger: Ledger) -> None:
-        self.request, self._ledger = request, ledger
+    def __init__(self, request: Request, ledger: Ledger, texts: Texts | None = None) -> None:
+        self.request, self._ledger, self._texts = request, ledger, texts
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -89,6 +90,8 @@ class Journey:
         payload = {**payload, "usage": _openai_usage(self.meter.attempts[-1], payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
             self._keeper.put(self.cache_key, call.model, payload)
+        if outcome == "ok":
+            self._keep_text(payload)
         return self._completion(call.model, payload, self.meter.cost_usd)
 
     def finish_stream(self, call: Call, payload: Mapping[str, Any], outcome: Outcome, error: str | None) -> Completion:
@@ -106,6 +109,7 @@ class Journey:
         self.decision = Decision(id=self.request.id, task=guess, rule="exact cache", strategy="cache", bar=0.0,
                                  plan=(entry.model,), candidates=(), policy_version=policy_version)  # fmt: skip
         self._write("ok", model=entry.model)
+        self._keep_text(entry.payload)
         return self._completion(entry.model, entry.payload, Decimal(0))
 
     def fail(self, error: BaseException) -> None:
@@ -125,6 +129,10 @@ class Journey:
             f"no model may serve this request (task {decision.task.task or 'unknown'}, {decision.rule}): "
             f"{reasons or 'add a rule without `when` to the policy'}"
         )
+
+    def _keep_text(self, payload: Mapping[str, Any]) -> None:
+        if self._texts is not None and self.decision is not None:
+            self._texts.keep(self.request, self.decision.task.task, payload)
 
     def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
         attempts = self.meter.attempts

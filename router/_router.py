@@ -22,6 +22,7 @@ from router.errors import ConfigurationError, InvalidRequestError
 from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.meter import output_cap
+from router.spend.texts import open_texts
 from router.stores.disk import TextStore
 from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
@@ -55,6 +56,8 @@ class Router:
         self._predictor = _predictor(self.policy.artifact)
         folder = _state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
+        data = self.policy.data
+        self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._transport: Transport = transport or DispatchTransport()
 
@@ -119,6 +122,8 @@ class Router:
         """Close files and connections."""
         self._transport.close()
         self.ledger.close()
+        if self._texts is not None:
+            self._texts.close()
         if self._cache is not None:
             self._cache.close()
 
@@ -130,7 +135,7 @@ class Router:
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
-        journey = Journey(request, self.ledger)
+        journey = Journey(request, self.ledger, self._texts)
         if entry := self._look_up(journey):
             return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
         ruling = decide(request, self.policy, self._predictor, datetime.now(UTC))

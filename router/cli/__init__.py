@@ -27,6 +27,7 @@ COMMANDS = {
     "policy": "router.cli.policy:policy",
     "replay": "router.cli.replay:replay",
     "spend": "router.cli.spend:spend",
+    "texts": "router.cli.texts:texts",
     "train": "router.cli.train:train",
 }
 

@@ -39,6 +39,9 @@ def check(policy: Policy, now: datetime | None = None) -> list[Finding]:
             findings.append(
                 _warn(policy, f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`")
             )
+    if policy.data.store_text == "full":
+        told = f"stores prompts and answers as they are for {policy.data.keep_days} days"
+        findings.append(_warn(policy, f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"))
     for rule, line in zip(policy.rules, policy.rule_lines, strict=True):
         findings += [
             Finding(level="evidence", text=f"{policy.path}:{line}: {text}") for text in _gaps(policy, rule, now)

@@ -11,7 +11,7 @@ from pathlib import Path
 from router.config import Document, Path_, read_yaml, shown, suggestion, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.evidence import EvidenceTable, read_evidence
-from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule, TaskEntry
+from router.policy.schema import Bar, Data, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.prices import Price, bundled_price
 from router.types import Deployment
 
@@ -37,6 +37,8 @@ class Policy:
     deployments: Mapping[str, tuple[Deployment, ...]]
     rule_lines: tuple[int, ...]
     """Line of each rule in the file."""
+    data: Data
+    """What is kept of prompts and answers."""
 
     @property
     def caches_exactly(self) -> bool:
@@ -113,6 +115,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         prices={model.id: _prices(model) for model in file.models},
         deployments={model.id: model.places() for model in file.models},
         rule_lines=tuple(document.places["rules", i][0] for i in range(len(file.rules))),
+        data=file.data,
     )
 
 

@@ -221,15 +221,12 @@ class Rule(Section):
 class Data(Section):
     """What may be kept of prompts and answers."""
 
-    store_text: Literal["none"] = "none"
-    keep_days: NotYet = None
-
-    @field_validator("store_text", mode="before")
-    @classmethod
-    def _only_none(cls, value: object) -> object:
-        if value in ("redacted", "full"):
-            raise ValueError("storing text is not supported yet; use none")
-        return value
+    store_text: Literal["none", "redacted", "full"] = "none"
+    """`redacted`: without e-mail addresses, long numbers, keys, pictures and sound; `full`: as it is."""
+    keep_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """Text is deleted after so many days."""
+    tasks: Names | None = None
+    """Only requests of these tasks; default: all."""
 
 
 class PolicyFile(Section):

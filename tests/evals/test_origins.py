@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -11,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from evals.cli import eval_group
 from evals.cli.shared import chosen_sources
-from evals.sources.redact import builtin
 from evals.suite import Suite, load_suite
 from evals.types import EvalError
+from router import Router
+from router.transports.fake import FakeTransport
 
 ROWS = [{"prompt": f"question {i}", "reference": f"answer {i}", "page": i // 5} for i in range(40)]
 
@@ -115,64 +117,84 @@ def test_a_missing_local_file_is_told_before_the_library_is_loaded(tmp_path: Pat
         suite_of(tmp_path, "hub: {path: parquet, data_files: none.parquet}")
 
 
-def ledger(folder: Path, columns: str = ", messages TEXT, response TEXT") -> sqlite3.Connection:
-    (folder / "state").mkdir()
-    connection = sqlite3.connect(folder / "state" / "ledger.sqlite3")
-    connection.execute(
-        f"CREATE TABLE requests (id TEXT, at_us INTEGER, task TEXT, model_served TEXT, outcome TEXT{columns})"
+KEY = "sk-abcdef1234567890abcdef"
+LEDGER = "ledger: {state: state, tasks: [mail, chat], per_task: 10}, subtask: task"
+
+
+def service(folder: Path, store_text: str = "redacted", default: Any = "sent to +44 20 7946 0958") -> Router:
+    (folder / "policy.yaml").write_text(
+        f"version: 1\nmodels: [{{id: m, call: fake/m, price: {{input: 1, output: 1}}}}]\n"
+        f"data: {{store_text: {store_text}}}\nrules: [{{candidates: [m], strategy: fixed}}]\n",
+        encoding="utf-8",
     )
-    return connection
+    return Router(folder / "policy.yaml", folder / "state", FakeTransport(default=default))
 
 
-def test_a_ledger_with_text_gives_stratified_capped_redacted_samples(tmp_path: Path) -> None:
-    connection = ledger(tmp_path)
-    for number in range(60):
-        messages = json.dumps([{"role": "user", "content": f"{number}: write to ada{number}@example.org"}])
-        task = "mail" if number % 3 else "chat"
-        connection.execute(
-            "INSERT INTO requests VALUES (?, ?, ?, 'm', ?, ?, ?)",
-            (
-                f"r{number}",
-                number,
-                task,
-                "error" if number == 1 else "ok",
-                messages,
-                f"sent to +44 20 7946 09{number:02}",
-            ),
-        )
-    connection.commit()
-    connection.close()
-    task = "ledger: {state: state, tasks: [mail, chat], per_task: 10}, subtask: task"
-    suite = suite_of(tmp_path, task)
+def ask(router: Router, text: str, task: str, **options: Any) -> None:
+    router.complete([{"role": "user", "content": text}], task=task, **options)
+
+
+def serve(router: Router, count: int = 60) -> None:
+    for number in range(count):
+        text = f"{number}: write to ada{number}@example.org with {KEY}"
+        ask(router, text, "mail" if number % 3 else "chat")
+
+
+def test_what_people_asked_becomes_stratified_capped_redacted_samples(tmp_path: Path) -> None:
+    with service(tmp_path) as router:
+        serve(router)
+        suite = suite_of(tmp_path, LEDGER)  # while the service runs
     assert Counter(sample.subtask for sample in suite.samples()) == {"mail": 10, "chat": 10}
-    assert all("@" not in sample.prompt and "[email]" in sample.prompt for sample in suite.samples())
+    assert all(sample.prompt.endswith(": write to [email] with [key]") for sample in suite.samples())
     assert {sample.reference for sample in suite.samples()} == {"sent to [number]"}
-    assert suite_of(tmp_path, task).sha256 == suite.sha256
-    (tmp_path / "own.py").write_text("def hide(text):\n    return text.replace('ada', 'xxx')\n", encoding="utf-8")
-    own = suite_of(tmp_path, task.replace("per_task: 10", "per_task: 10, redact: 'own.py:hide'"))
-    assert all("xxx" in sample.prompt for sample in own.samples())
-    with pytest.raises(EvalError, match="no answered request with text of task t"):
+    assert suite_of(tmp_path, LEDGER).sha256 == suite.sha256
+    assert suite_of(tmp_path, "seed: 1, " + LEDGER).sha256 != suite.sha256
+    with pytest.raises(EvalError, match=r"no answered request with text of task t; .*store_text: redacted"):
         suite_of(tmp_path, "ledger: {state: state}")
 
 
-def test_a_ledger_without_text_says_so(tmp_path: Path) -> None:
-    from router import Router
-    from router.transports.fake import FakeTransport
-
-    (tmp_path / "policy.yaml").write_text(
-        "version: 1\nmodels: [{id: m, call: fake/m}]\nrules: [{candidates: [m], strategy: fixed}]\n", encoding="utf-8"
+def test_a_plan_can_be_made_for_what_people_asked(tmp_path: Path) -> None:
+    with service(tmp_path) as router:
+        serve(router)
+    (tmp_path / "suite.yaml").write_text(
+        f"version: 1\nname: s\ntasks:\n  t: {{scorer: token_f1, bar: 0.8, {LEDGER}}}\n", encoding="utf-8"
     )
-    with Router(tmp_path / "policy.yaml", tmp_path / "state", FakeTransport()) as router:
-        router.complete([{"role": "user", "content": "secret"}], task="t")
-        with pytest.raises(EvalError, match=r"holds no text .*store_text: none.* as `source:`"):
+    command = ["plan", str(tmp_path / "suite.yaml"), "--policy", str(tmp_path / "policy.yaml"), "--json"]
+    done = CliRunner().invoke(eval_group, command, standalone_mode=False)
+    assert done.exception is None and done.return_value == 0
+    assert json.loads(done.stdout)["calls"] == 20
+
+
+def test_text_kept_in_full_is_redacted_as_the_suite_says(tmp_path: Path) -> None:
+    with service(tmp_path, "full") as router:
+        serve(router)
+    assert all("[email]" in sample.prompt for sample in suite_of(tmp_path, LEDGER).samples())
+    (tmp_path / "own.py").write_text("def hide(text):\n    return text.replace('ada', 'xxx')\n", encoding="utf-8")
+    for redact, told in (("own.py:hide", "xxx"), ("none", "ada")):
+        suite = suite_of(tmp_path, LEDGER.replace("per_task: 10", f"per_task: 10, redact: '{redact}'"))
+        assert all(f"write to {told}" in sample.prompt and KEY in sample.prompt for sample in suite.samples())
+
+
+def test_the_same_question_counts_once_and_what_evals_ask_not_at_all(tmp_path: Path) -> None:
+    with service(tmp_path) as router:
+        for number in range(40):
+            ask(router, f"question {number % 4}", "mail")
+            ask(router, f"sample {number}", "mail", workflow="eval")
+        ask(router, "other question", "mail", workflow="support")
+    prompts = sorted(sample.prompt for sample in suite_of(tmp_path, LEDGER).samples())
+    assert prompts == ["other question", *(f"question {number}" for number in range(4))]
+
+
+def test_a_ledger_without_text_says_which_key_to_set(tmp_path: Path) -> None:
+    with service(tmp_path, "none") as router:
+        ask(router, "secret", "t")
+        with pytest.raises(EvalError, match=r"holds no text .*`data: {store_text: redacted, .* as `source:`"):
             suite_of(tmp_path, "ledger: {state: state}")
     with pytest.raises(EvalError, match="no ledger there"):
         suite_of(tmp_path, "ledger: {state: elsewhere}")
-
-
-def test_the_redaction_takes_addresses_numbers_and_keys_and_leaves_the_rest() -> None:
-    text = "Ask ada.b@example.co.uk or 020 7946 0958, key sk-abcdef1234567890abcdef, in 2026: 3.14159 and 1,000 words."
-    assert builtin(text) == "Ask [email] or [number], key [key], in 2026: 3.14159 and 1,000 words."
+    (tmp_path / "state" / "texts.sqlite3").write_bytes(b"no database" * 100)
+    with pytest.raises(EvalError, match="cannot be read as a ledger with text"):
+        suite_of(tmp_path, "ledger: {state: state}")
 
 
 PYTHON = """\

@@ -104,8 +104,9 @@ MISTAKES = {
     "not built: cache true": (LAST, LAST + "\n    cache: true", "the semantic cache is not supported yet; use"),
     "not built: cache with options": (LAST, LAST + "\n    cache: {x: 1}", "17:5: cache: the semantic cache is not"),
     "not built: max_drop": (BAR, "{bar: {min: 0.8, max_drop: 0.1}}", "max_drop '0.1': not supported yet; remove it"),
-    "not built: stored text": (LAST, LAST + "\ndata: {store_text: full}", "storing text is not supported yet; use"),
-    "not built: keep_days": (LAST, LAST + "\ndata: {keep_days: 3}", "keep_days '3': not supported yet; remove it"),
+    "misspelt store_text": (LAST, LAST + "\ndata: {store_text: all}", "must be 'none', 'redacted' or 'full'"),
+    "text kept for no time": (LAST, LAST + "\ndata: {store_text: full, keep_days: 0}", "greater than or equal to 1"),
+    "text kept for ever": (LAST, LAST + "\ndata: {keep_days: forever}", "keep_days 'forever': must be a whole number"),
 }  # fmt: skip
 
 
