@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from evals.compare import Pair, answers_of, paired, paired_tests
+from evals.compare import Pair, answers_of, p_not_worse, paired
 from evals.outcomes import by_pair
 from evals.stats import clustered, holm
 from evals.store import Run
@@ -41,7 +41,7 @@ def frontier(run: Run, *, margin: float = 0.0) -> dict[str, list[Point]]:
 
     X is *dominated* by Y if, on the samples that both answered,
 
-    1. the true mean quality of Y is proved to be at least that of X, less the margin (`evals.compare.paired_tests`),
+    1. the true mean quality of Y is proved to be at least that of X, less the margin (`evals.compare.p_not_worse`),
     2. the true mean list cost of Y is proved to be lower (Student's t on paired costs), and
     3. Y is not slower at the 95th percentile, as measured (not proved: a tail needs more samples than a suite has).
 
@@ -116,7 +116,7 @@ def _p(pairs: Sequence[Pair], margin: float, is_stopped_early: bool) -> float:
     if len(savings) < 2:
         return 1.0
     cheaper = clustered(savings, range(len(savings))).p_above(0.0)
-    return max(cheaper, paired_tests(pairs, margin, is_stopped_early).p_not_worse)
+    return max(cheaper, p_not_worse(pairs, margin, is_stopped_early))
 
 
 def _is_more(one: float | None, other: float | None) -> bool:

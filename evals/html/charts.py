@@ -8,7 +8,7 @@ from statistics import median
 
 from evals.html.data import Entry
 from evals.html.labels import LINE, Box, place
-from evals.html.markup import Markup, decimals, tag, usd
+from evals.html.markup import Markup, decimals, seconds, tag, usd
 from evals.summary import Standing, Verdict
 
 CLASSES: dict[Verdict | None, str] = {"held": "held", "failed": "failed", "not enough evidence": "open", None: "plain"}
@@ -84,11 +84,11 @@ def frontier(task: str, entries: Sequence[Entry]) -> Markup:
             tag("line", x1=LEFT, x2=RIGHT, y1=down(bar), y2=down(bar), class_="bar-line"),
             tag("text", f"bar {bar:g}", x=named.left + 4, y=named.bottom - 4, class_="bar-text"),
         ]
-        obstacles += [(named, 3.0), (Box(LEFT, down(bar) - 1, RIGHT, down(bar) + 1), 0.1)]
+        obstacles += [(named, 3.0), (Box(LEFT, down(bar) - 1, RIGHT, down(bar) + 1), 0.5)]
     for x, y, entry in marks:
         parts += _point(x, y, entry, down)
     called = short_names([entry.standing.candidate for entry in entries])
-    names = [(x, y, called[entry.standing.candidate]) for x, y, entry in marks]
+    names = [(x, y, _named(called[entry.standing.candidate], entry)) for x, y, entry in marks]
     for (x, y, _), label in zip(
         names, place(names, obstacles, Box(LEFT + 2, TOP - 12, WIDTH, BOTTOM - 2)), strict=True
     ):
@@ -136,13 +136,17 @@ def short_names(candidates: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _named(name: str, entry: Entry) -> str:
+    return name if entry.latency_p95_s is None else f"{name}, {seconds(entry.latency_p95_s)}"
+
+
 def _moved(box: Box, by: float) -> Box:
     return Box(box.left, box.top + by, box.right, box.bottom + by)
 
 
 def _point(x: float, y: float, entry: Entry, down: Scale) -> list[Markup]:
     standing = entry.standing
-    kind = f"{CLASSES[standing.verdict]} {entry.dominance.replace(' ', '-')}".strip()
+    kind = f"{CLASSES[standing.verdict]} {'dominated' if entry.dominated_by else ''}".strip()
     top, bottom = down(standing.interval.high), down(standing.interval.low)
     shape = {
         "failed": tag("path", d=f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z", class_="mark"),
@@ -150,12 +154,15 @@ def _point(x: float, y: float, entry: Entry, down: Scale) -> list[Markup]:
     }.get(standing.verdict or "", tag("circle", cx=x, cy=y, r=5.5, class_="mark"))
     said = (
         f"{standing.candidate}: {standing.interval.value:.3f} ({standing.interval.low:.3f} to "
-        f"{standing.interval.high:.3f}), {usd((entry.list_usd or 0) * 1000)} for 1,000"
+        f"{standing.interval.high:.3f}), {usd((entry.list_usd or 0) * 1000)} for 1,000, "
+        f"95 % within {seconds(entry.latency_p95_s)}"
     )
+    if entry.dominated_by:
+        said += f", dominated by {', '.join(entry.dominated_by)}"
     return [
         tag(
             "g",
-            tag("title", f"{said}, {entry.dominance}" if entry.dominance else said),
+            tag("title", said),
             tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="whisker"),
             *(tag("line", x1=x - 4, x2=x + 4, y1=end, y2=end, class_="whisker") for end in (top, bottom)),
             shape,

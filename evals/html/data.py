@@ -6,21 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
+from evals.frontier import Point, frontier
 from evals.outcomes import by_pair, value_of
 from evals.stats import clopper_pearson_lower, samples_needed
 from evals.store import Manifest, Run
-from evals.summary import Standing, standings
-from evals.types import EvalError, Failed, Result, Sample, Scored, Unscored
+from evals.summary import Standing
+from evals.types import Failed, Result, Sample, Scored, Unscored
 from router.types import message_texts
 
 LONGEST_TEXT = 20_000
 """Characters of one message or answer that the page keeps; a longer one is cut, and says so."""
 MANY = 100_000
 """Beyond so many samples a bar is out of reach for any practical purpose."""
-
-Dominance = Literal["", "dominated", "clearly dominated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +29,10 @@ class Entry:
     standing: Standing
     list_usd: float | None
     """Mean cost of one request at the run's list prices; None when unknown."""
-    dominance: Dominance
-    """Another candidate of the task costs no more and scores at least as well; clearly, when intervals part."""
+    latency_p95_s: float | None
+    """95th percentile of its answers; None without a latency."""
+    dominated_by: tuple[str, ...]
+    """Candidates proved to be cheaper and not worse, and not slower (`evals.frontier`), the cheapest first."""
     is_choice: bool
     """The cheapest candidate that holds the task's bar."""
     missing: int | None
@@ -82,30 +83,22 @@ def read_page(run: Run) -> Page:
         EvalError: the run is broken, or has no scored answer yet.
     """
     manifest = run.manifest()
-    found = standings(run)
-    if not found:
-        raise EvalError(f"{run.directory}: no scored answer yet; run the suite first")
+    frontiers = frontier(run)
     samples = tuple(run.samples())
     pairs = by_pair(run)
-    tasks = {sample.id: sample.task for sample in samples}
-    grouped: dict[tuple[str, str], list[Result]] = {}
     versions: dict[str, dict[str, None]] = {candidate: {} for candidate in manifest.candidates}
-    for (sample, candidate), results in pairs.items():
-        grouped.setdefault((tasks.get(sample, ""), candidate), []).extend(results)
+    for (_, candidate), results in pairs.items():
         for result in results:
             if result.model_version:
                 versions.setdefault(candidate, {})[result.model_version] = None
+    order = manifest.candidates
     costs = [result.cost_usd for result in run.history()]
-    listed = [result.list_cost_usd for group in grouped.values() for result in group if _is_answer(result)]
+    listed = [result.list_cost_usd for group in pairs.values() for result in group if _is_answer(result)]
     return Page(
         manifest=manifest,
         entries={
-            task: _entries(
-                [standing for standing in found if standing.task == task],
-                {candidate: results for (name, candidate), results in grouped.items() if name == task},
-                manifest.stop_early,
-            )
-            for task in dict.fromkeys(standing.task for standing in found)
+            task: _entries(sorted(points, key=lambda point: order.index(point.standing.candidate)), manifest.stop_early)
+            for task, points in frontiers.items()
         },
         samples=samples,
         pairs=pairs,
@@ -153,42 +146,23 @@ def payload(page: Page) -> dict[str, Any]:
     return {"tasks": tasks, "candidates": list(page.candidates), "samples": rows}
 
 
-def _entries(found: Sequence[Standing], results: Mapping[str, Sequence[Result]], stop_early: bool) -> tuple[Entry, ...]:
-    costs: dict[str, float | None] = {}
-    for standing in found:
-        listed = [result.list_cost_usd for result in results.get(standing.candidate, ()) if _is_answer(result)]
-        total = _sum(listed)
-        costs[standing.candidate] = None if total is None or not listed else total / len(listed)
-    holding = [(costs[s.candidate], s.candidate) for s in found if s.verdict == "held"]
+def _entries(points: Sequence[Point], stop_early: bool) -> tuple[Entry, ...]:
+    holding = [(p.cost_usd, p.standing.candidate) for p in points if p.standing.verdict == "held"]
     priced = [(cost, candidate) for cost, candidate in holding if cost is not None]
     choice = min(priced)[1] if priced else None
     return tuple(
         Entry(
-            standing=standing,
-            list_usd=costs[standing.candidate],
-            dominance=_dominance(standing, found, costs),
-            is_choice=standing.candidate == choice,
-            missing=still_missing(standing) if standing.verdict == "not enough evidence" and not stop_early else None,
+            standing=point.standing,
+            list_usd=point.cost_usd,
+            latency_p95_s=point.latency_p95_s,
+            dominated_by=point.dominated_by,
+            is_choice=point.standing.candidate == choice,
+            missing=still_missing(point.standing)
+            if point.standing.verdict == "not enough evidence" and not stop_early
+            else None,
         )
-        for standing in found
+        for point in points
     )
-
-
-def _dominance(one: Standing, found: Sequence[Standing], costs: Mapping[str, float | None]) -> Dominance:
-    cost = costs[one.candidate]
-    if cost is None:
-        return ""
-    level: Dominance = ""
-    for other in found:
-        price = costs[other.candidate]
-        if other is one or price is None or price > cost or other.interval.value < one.interval.value:
-            continue
-        if (price, other.interval.value) == (cost, one.interval.value):
-            continue
-        if other.interval.low > one.interval.high:
-            return "clearly dominated"
-        level = "dominated"
-    return level
 
 
 def _answer(result: Result) -> list[Any]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from evals.html.charts import CLASSES, SIGNS, interval_bar
 from evals.html.data import Entry, Page
-from evals.html.markup import Markup, cell, join, soft, table, tag, usd
+from evals.html.markup import Markup, cell, join, seconds, soft, table, tag, usd
 
 
 def facts(page: Page) -> Markup:
@@ -85,12 +85,12 @@ def verdicts(page: Page) -> Markup:
         head = tag(
             "tr",
             tag("th", task, " ", tag("span", join(f"{bar}, scorer ", tag("code", scorer)), class_="muted"),
-                colspan=7, scope="rowgroup", role="rowheader"),
+                colspan=8, scope="rowgroup", role="rowheader"),
             class_="group",
             role="row",
         )  # fmt: skip
         bodies.append(tag("tbody", head, *(_verdict_row(entry) for entry in entries), role="rowgroup"))
-    columns = ("candidate", "mean", "95 % interval", "lower bound", "n", "USD per 1,000", "verdict")
+    columns = ("candidate", "mean", "95 % interval", "lower bound", "n", "USD per 1,000", "p95 latency", "verdict")
     return table("Verdicts by task and candidate", columns, bodies, class_="verdicts")
 
 
@@ -100,8 +100,8 @@ def _verdict_row(entry: Entry) -> Markup:
     name = [tag("span", soft(standing.candidate))]
     if entry.is_choice:
         name.append(tag("span", "cheapest that holds", class_="chip"))
-    if entry.dominance:
-        name.append(tag("span", entry.dominance, class_="chip quiet"))
+    if entry.dominated_by:
+        name.append(tag("span", f"dominated by {', '.join(entry.dominated_by)}", class_="chip quiet"))
     extra = [
         f"{count:,} {word}"
         for count, word in ((standing.failed, "failed calls"), (standing.unscored, "unscored"))
@@ -116,6 +116,7 @@ def _verdict_row(entry: Entry) -> Markup:
         cell("lower bound", f"{standing.lower:.3f}", "number"),
         cell("n", count, "number"),
         cell("per 1,000", usd(None if entry.list_usd is None else entry.list_usd * 1000), "number"),
+        cell("p95 latency", seconds(entry.latency_p95_s), "number"),
         cell("verdict", _verdict(entry), f"verdict {kind}"),
         class_="choice" if entry.is_choice else None,
         role="row",

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from evals.cli import eval_group
+from evals.frontier import frontier
 from evals.html.charts import short_names
 from evals.html.data import LONGEST_TEXT, read_page, still_missing
 from evals.html.labels import LETTER, Box, place
@@ -45,6 +47,7 @@ def make_run(
     n: int = 40,
     candidates: tuple[str, ...] = ("small", "large"),
     suite: str = "demo",
+    dearest: str | None = None,
     **manifest: Any,
 ) -> Run:
     """A run in which `small` is right half the time and all others always; every tenth answer is hostile."""
@@ -74,7 +77,8 @@ def make_run(
     with run.writing():
         for number, sample in enumerate(samples):
             for candidate in candidates:
-                run.append(answer(sample, candidate, number, is_right=candidate != "small" or number % 4 < 2))
+                done = answer(sample, candidate, number, is_right=candidate != "small" or number % 4 < 2)
+                run.append(replace(done, list_cost_usd=0.5) if candidate == dearest else done)
     return run
 
 
@@ -226,10 +230,32 @@ def test_a_candidate_without_a_price_is_named_and_not_plotted(tmp_path: Path) ->
 
 
 def test_a_dominated_candidate_is_marked(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", candidates=("small", "large", "huge"), n=60, bars={})
-    marks = {entry.standing.candidate: entry.dominance for entry in read_page(run).entries["sums"]}
-    assert marks == {"small": "", "large": "", "huge": "dominated"}  # as good as `large`, at ten times the cost
-    assert "no bar to hold" in render(run)
+    run = make_run(tmp_path / "run", candidates=("large", "huge", "small"), n=60, bars={}, dearest="small")
+    marks = {entry.standing.candidate: entry.dominated_by for entry in read_page(run).entries["sums"]}
+    assert marks == {"large": (), "huge": (), "small": ("large", "huge")}  # `huge` is as good as `large`: not proved
+    text = render(run)
+    assert "dominated by large, huge" in text and "no bar to hold" in text
+
+
+def test_the_page_calls_dominated_whom_the_frontier_does(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", candidates=("small", "large", "huge"), n=12)
+    page, points = read_page(run), frontier(run)
+    assert {
+        (task, entry.standing.candidate): (entry.dominated_by, entry.list_usd, entry.latency_p95_s)
+        for task, entries in page.entries.items()
+        for entry in entries
+    } == {
+        (task, point.standing.candidate): (point.dominated_by, point.cost_usd, point.latency_p95_s)
+        for task, found in points.items()
+        for point in found
+    }
+
+
+def test_points_and_rows_carry_the_95th_percentile_of_latency(run: Run) -> None:
+    # The 40 answers to `sums` took 0.10, 0.12, ... 0.88 s: 38 of them came within 0.84 s.
+    assert [entry.latency_p95_s for entry in read_page(run).entries["sums"]] == pytest.approx([0.84, 0.84])
+    text = render(run)
+    assert "95 % within 840 ms" in text and "large, 840 ms" in text and 'data-label="p95 latency"' in text
 
 
 def test_samples_still_missing_are_enough_and_not_many_more(tmp_path: Path) -> None:
