@@ -56,11 +56,11 @@ def rouge_l() -> Scorer:
     return score
 
 
-def similarity(n: int = 3) -> Scorer:
-    """Cosine of the two texts' counts of character runs. Lexical: it sees spelling, not meaning.
+def spelling(n: int = 3) -> Scorer:
+    """Cosine of the two texts' counts of character runs: likeness of spelling, not of meaning.
 
     Counts are damped, 1 + ln(count), as in TF weighting; there is no collection to take an IDF from. Texts that
-    say the same in other words score low; for meaning, use a judge.
+    say the same in other words score low; for meaning, use `similarity` or a judge.
 
     Args:
         n: length of the runs, in characters.

@@ -9,8 +9,9 @@ from typing import Any
 from evals.scorers.code import code
 from evals.scorers.constraints import constraints
 from evals.scorers.math import math
+from evals.scorers.meaning import similarity
 from evals.scorers.number import numeric
-from evals.scorers.overlap import rouge_l, similarity, token_f1
+from evals.scorers.overlap import rouge_l, spelling, token_f1
 from evals.scorers.pattern import regex
 from evals.scorers.schema import schema
 from evals.scorers.structured import json
@@ -31,6 +32,7 @@ SCORERS: Mapping[str, Callable[..., Scorer]] = {
     "rouge_l": rouge_l,
     "schema": schema,
     "similarity": similarity,
+    "spelling": spelling,
     "token_f1": token_f1,
     "tool_call": tool_call,
 }

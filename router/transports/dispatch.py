@@ -14,6 +14,8 @@ from router.types import Call, Reply
 class DispatchTransport:
     """`local/NAME` goes to a local model, `fake/NAME` and `replay/NAME` to no model, the rest through litellm.
 
+    `local/minilm` is the embedder, which needs no server.
+
     Each transport is made on its first call, so that a service pays for none that it does not use.
     """
 
@@ -35,7 +37,8 @@ class DispatchTransport:
             transport.close()
 
     def _for(self, call: Call) -> Transport:
-        kind = call.deployment.call.partition("/")[0]
+        name = call.deployment.call
+        kind = name if name in _MAKERS else name.partition("/")[0]
         return self._get(kind if kind in _MAKERS else "litellm")
 
     def _get(self, kind: str) -> Transport:
@@ -57,6 +60,12 @@ def _local(get: Callable[[str], Transport]) -> Transport:
     from router.transports.local import LocalTransport
 
     return LocalTransport(get("litellm"))
+
+
+def _local_embedding(get: Callable[[str], Transport]) -> Transport:  # noqa: ARG001  all makers look alike
+    from router.transports.local_embedding import LocalEmbeddingTransport
+
+    return LocalEmbeddingTransport()
 
 
 def _fake(get: Callable[[str], Transport]) -> Transport:  # noqa: ARG001  all makers look alike
@@ -81,6 +90,7 @@ def _replay(get: Callable[[str], Transport]) -> Transport:  # noqa: ARG001  all 
 _MAKERS: dict[str, Callable[[Callable[[str], Transport]], Transport]] = {
     "litellm": _litellm,
     "local": _local,
+    "local/minilm": _local_embedding,
     "fake": _fake,
     "replay": _replay,
 }

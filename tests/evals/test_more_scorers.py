@@ -60,8 +60,8 @@ TWO = json.dumps([json.loads(WEATHER), {"name": "stop", "arguments": {}}])
         ("rouge_l", {}, "police kill the gunman", "police killed the gunman", 0.75),
         ("rouge_l", {}, "the gunman kill police", "police killed the gunman", 0.5),
         ("rouge_l", {}, "", "police", 0.0),
-        ("similarity", {}, "same  Text", "Same text", 1.0),
-        ("similarity", {}, "zzz", "Same text", 0.0),
+        ("spelling", {}, "same  Text", "Same text", 1.0),
+        ("spelling", {}, "zzz", "Same text", 0.0),
     ],
 )  # fmt: skip
 def test_a_response_is_worth(
@@ -83,7 +83,7 @@ def test_a_response_is_worth(
         ("tool_call", {}, "weather", "no JSON of tool calls"),
         ("token_f1", {}, "the", "no reference"),
         ("rouge_l", {}, "...", "no reference"),
-        ("similarity", {}, " ", "no reference"),
+        ("spelling", {}, " ", "no reference"),
         ("constraints", {}, "be nice", "reference"),
         ("constraints", {}, '[{"niceness": 3}]', "unknown constraint 'niceness'"),
         ("constraints", {}, '[{"words": "many"}]', "cannot be checked"),
