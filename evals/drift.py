@@ -3,7 +3,8 @@
 Three questions, each with data that only its own answer can move:
 
 - model: the same questions (anchors) asked again and judged as before; a paired test of the scores.
-- traffic: fresh questions beside the anchors, both answered now; two-sample tests of scores, lengths and subtasks.
+- traffic: fresh questions beside the anchors; two-sample tests of wording and length, and where both were answered now,
+  also of scores and subtasks.
 - judge: the very same answers judged again; whatever differs is the judge's doing.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from evals.outcomes import by_pair, value_of
 from evals.stats import holm, paired_bootstrap, sign_flip_p
 from evals.store import Run
+from evals.traffic import wording
 from evals.types import EvalError, Result, Sample, Scored
 from router.outcomes import read_outcomes
 
@@ -40,8 +42,9 @@ class Finding:
     about: Literal["model", "traffic", "judge"]
     task: str
     candidate: str
+    """Empty where no model has a part in it."""
     measure: str
-    """What was compared: score, prompt length, answer length, subtasks."""
+    """What was compared: score, prompt length, answer length, subtasks, wording."""
     before: float
     now: float
     n: int
@@ -55,23 +58,38 @@ class Finding:
         """One line."""
         told = f"{self.measure} {self.before:.3f} before, {self.now:.3f} now (n {self.n}, p {self.p:.4f})"
         note = f"; {self.note}" if self.note else ""
-        return f"{self.about} {self.verdict}: {self.candidate} on {self.task}: {told}{note}"
+        where = f"{self.candidate} on {self.task}" if self.candidate else self.task
+        return f"{self.about} {self.verdict}: {where}: {told}{note}"
 
 
-def drift(anchors: Run, now: Run, fresh: Run | None = None, rescored: Path | None = None) -> list[Finding]:
-    """Compare runs.
+def drift(
+    anchors: Run,
+    now: Run | None = None,
+    fresh: Run | None = None,
+    rescored: Path | None = None,
+    *,
+    requests: Mapping[str, Sequence[Sample]] | None = None,
+) -> list[Finding]:
+    """Compare what evidence stands on with today.
 
     Args:
         anchors: the run that the evidence stands on.
-        now: the same samples asked again.
-        fresh: samples of today's traffic, asked now; without it nothing is said about traffic.
+        now: the same samples asked again; without it nothing is said about models.
+        fresh: samples of today's traffic, asked now.
+        requests: samples of today's traffic by task, not asked again (`evals.traffic.fresh_samples`); without these
+            and `fresh` nothing is said about traffic.
         rescored: outcome table of `anchors` with today's judge in the column `rescored` (`clearbar eval rescore`);
             without it the answers that came back word for word are compared.
 
     Raises:
-        EvalError: the runs share no sample and candidate.
+        EvalError: the runs share no sample and candidate, or `fresh` is given without `now`.
     """
     samples = {sample.id: sample for sample in anchors.samples()}
+    asked = [] if requests is None else _requests(list(samples.values()), requests)
+    if now is None:
+        if fresh is not None or rescored is not None:
+            raise EvalError(f"{anchors.directory}: give also the run in which the same samples were asked again")
+        return _corrected(asked)
     old, new = by_pair(anchors), by_pair(now)
     shared = [pair for pair in old if pair in new and pair[0] in samples]
     if not shared:
@@ -89,7 +107,7 @@ def drift(anchors: Run, now: Run, fresh: Run | None = None, rescored: Path | Non
             today = [sample for sample in fresh.samples() if sample.task == task]
             anchored = [samples[pair[0]] for pair in mine]
             found += _traffic(task, candidate, anchored, new, today, by_pair(fresh))
-    return _corrected(found)
+    return _corrected(found + asked)
 
 
 def conclusion(found: Sequence[Finding]) -> str:
@@ -111,11 +129,13 @@ def conclusion(found: Sequence[Finding]) -> str:
     if changed["traffic"]:
         tasks = ", ".join(dict.fromkeys(one.task for one in changed["traffic"]))
         lines.append(
-            f"The traffic changed on {tasks}: the anchors no longer stand for it. Draw a fresh suite from the ledger."
+            f"The traffic changed on {tasks}: the anchors do not stand for it. Draw a fresh suite from the ledger."
         )
     if not lines:
         few = any(one.verdict == "not enough evidence" for one in found)
         lines.append("Too few samples to tell; ask more." if few else "Nothing changed that these samples can show.")
+    if unseen := [about for about in changed if all(one.about != about for one in found)]:
+        lines.append(f"Nothing is said about: {', '.join(unseen)}.")
     return "\n".join(lines)
 
 
@@ -226,6 +246,30 @@ def _traffic(
         top = kinds[0].most_common(1)[0][0]
         shares = [[float(sample.subtask == top) for sample in side] for side in (anchors, today)]
         found += finding(f"share of {top or 'no subtask'}", shares[0], shares[1])
+    return found
+
+
+def _requests(anchors: Sequence[Sample], requests: Mapping[str, Sequence[Sample]]) -> list[Finding]:
+    """What today's requests look like beside the anchors, whoever answers them."""
+    found: list[Finding] = []
+    for task in dict.fromkeys(sample.task for sample in anchors):
+        before, now = [s for s in anchors if s.task == task], requests.get(task, ())
+        n = min(len(before), len(now))
+        apart = wording(before, now)
+        if apart is None:
+            few = Finding(about="traffic", task=task, candidate="", measure="requests", before=len(before),
+                          now=len(now), n=n, p=1.0, note="too few requests with text")  # fmt: skip
+            found.append(few)
+            continue
+        is_drawn = any("ledger.sqlite3:" in str(sample.metadata.get("source")) for sample in before)
+        note = "" if is_drawn else "the anchors come from no ledger: this is how far they are from the traffic"
+        lengths = [[float(len(sample.prompt)) for sample in side] for side in (before, now)]
+        found += [
+            Finding(about="traffic", task=task, candidate="", measure="wording (mean distance to the anchors)",
+                    before=apart.within, now=apart.between, n=apart.n, p=apart.p, note=note),
+            Finding(about="traffic", task=task, candidate="", measure="prompt length", before=fmean(lengths[0]),
+                    now=fmean(lengths[1]), n=n, p=two_sample_p(*lengths)),
+        ]  # fmt: skip
     return found
 
 

@@ -29,6 +29,21 @@ HOW_TO_KEEP = "set `data: {store_text: redacted, keep_days: 30}` in the policy a
 
 
 def ledger_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
+    """Like `drawn_rows`, for a suite, which needs samples.
+
+    Raises:
+        EvalError: there is no ledger, it holds no text, or no fitting request.
+    """
+    rows = drawn_rows(ledger, task, folder, seed=seed)
+    if not rows:
+        raise EvalError(
+            f"{_state(ledger, folder) / FILE}: no answered request with text of task "
+            f"{', '.join(ledger.tasks or [task])}; widen `tasks` or `days`, or {HOW_TO_KEEP}"
+        )
+    return rows
+
+
+def drawn_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
     """Answered requests, at most so many of each task, with `messages`, `reference`, `task`, `model`, `request_id`.
 
     Which ones is drawn by the seed and each request's id, so a ledger that grows keeps most of its sample. Of
@@ -41,7 +56,7 @@ def ledger_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) 
         seed: of the draw.
 
     Raises:
-        EvalError: there is no ledger, it holds no text, or no fitting request.
+        EvalError: there is no ledger, or it holds no text.
     """
     state = _state(ledger, folder)
     clean = redaction(ledger.redact, folder)
@@ -57,11 +72,6 @@ def ledger_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) 
             ]
     except StoreError as error:
         raise EvalError(str(error)) from error
-    if not drawn:
-        raise EvalError(
-            f"{state / FILE}: no answered request with text of task {', '.join(tasks)}; widen `tasks` or `days`, "
-            f"or {HOW_TO_KEEP}"
-        )
     return [_row(kept, f"{state / 'ledger.sqlite3'}:{kept.request_id}", clean) for kept in drawn]
 
 
