@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
 
 import numpy as np
 
-from evals.stats import clopper_pearson_lower, clopper_pearson_upper
+from evals.stats import student_t_quantile, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A share of counted things, with a two-sided exact (Clopper-Pearson) interval at 0.95."""
+    """A share of counted things, with a two-sided Wilson interval at 0.95, for display."""
 
     count: int
     of: int
@@ -26,7 +25,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """A least-squares slope with a 95 % interval (normal approximation, errors of White 1980)."""
+    """A least-squares slope with a 95 % interval, about: Student's t, errors that need no equal variances (HC3)."""
 
     value: float
     low: float
@@ -34,11 +33,11 @@ class Slope:
 
 
 def share(count: int, of: int) -> Share:
-    """A share with its exact interval; of nothing, nothing is known."""
+    """A share with its interval; of nothing, nothing is known."""
     if not of:
         return Share(count=0, of=0, value=None, low=0.0, high=1.0)
-    low, high = clopper_pearson_lower(count, of, 0.975), clopper_pearson_upper(count, of, 0.975)
-    return Share(count=count, of=of, value=count / of, low=low, high=high)
+    found = wilson(count, of)
+    return Share(count=count, of=of, value=found.value, low=found.low, high=found.high)
 
 
 def kappa(left: Sequence[bool], right: Sequence[bool]) -> float | None:
@@ -55,14 +54,32 @@ def kappa(left: Sequence[bool], right: Sequence[bool]) -> float | None:
     return None if chance >= 1 else round((observed - chance) / (1 - chance), 12)
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
-    """Least-squares slope of y on x; None with fewer than three points or without any variation of x."""
-    if len(x) < 3 or max(x) - min(x) < 1e-9:
+def slope(x: Sequence[float], y: Sequence[float], beside: Sequence[float] | None = None) -> Slope | None:
+    """Least-squares slope of y on x, with an intercept.
+
+    The standard error is HC3 (MacKinnon and White 1985), which does not grow too small with few points as White's does.
+
+    Args:
+        x: what y may go along with.
+        y: as many values.
+        beside: a second cause of y that is held fixed; then there is no intercept, for differences within pairs.
+
+    Returns:
+        None where nothing can be said: too few points, no variation of x, or a point that alone decides the slope.
+    """
+    columns = [np.asarray(x, dtype=float), np.ones(len(x)) if beside is None else np.asarray(beside, dtype=float)]
+    if beside is not None and not any(beside):
+        del columns[1]
+    design, values = np.column_stack(columns), np.asarray(y, dtype=float)
+    n, k = design.shape
+    if n < k + 2 or np.linalg.matrix_rank(design) < k:
         return None
-    xs, ys = np.asarray(x) - fmean(x), np.asarray(y) - fmean(y)
-    square = float(xs @ xs)
-    value = float(xs @ ys) / square
-    residual = ys - value * xs
-    error = math.sqrt(float((xs**2) @ (residual**2)) * len(x) / (len(x) - 2)) / square
-    half = NormalDist().inv_cdf(0.975) * error
-    return Slope(value=value, low=value - half, high=value + half)
+    inverse = np.linalg.inv(design.T @ design)
+    leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
+    if float(leverage.max()) > 1 - 1e-9:
+        return None
+    fit = inverse @ design.T @ values
+    residual = (values - design @ fit) / (1 - leverage)
+    variance = inverse @ (design.T * residual**2) @ design @ inverse
+    half = student_t_quantile(0.975, n - k) * math.sqrt(max(0.0, float(variance[0, 0])))
+    return Slope(value=float(fit[0]), low=float(fit[0]) - half, high=float(fit[0]) + half)

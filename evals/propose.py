@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from evals.store import Run, replace_file
 from evals.summary import MAX_FAILED, Standing, standings
-from evals.types import EvalError
+from evals.types import EvalError, NotEnoughEvidenceError
 
 LIFETIME = timedelta(days=90)
 """How long evidence holds for a model that its provider may change at any time."""
@@ -27,14 +27,17 @@ def evidence(run: Run, *, candidates: Sequence[str] | None = None, now: datetime
 
     Raises:
         EvalError: too many calls of a candidate failed, or its version changed during the run.
+        NotEnoughEvidenceError: a judge that nobody has calibrated gave the scores.
     """
     manifest = run.manifest()
     created = (now or datetime.now(UTC)).replace(microsecond=0)
     found = []
-    for standing in standings(run):
+    for standing in standings(run, now=now):
         if candidates is not None and standing.candidate not in candidates:
             continue
         version = _one_version(standing, run)
+        if standing.judging is not None and standing.judging.gap is not None:
+            raise NotEnoughEvidenceError(f"{run.directory}: {standing.judge_note}")
         is_pinned = version is not None and version.startswith("sha256:")
         found.append(
             {
@@ -48,12 +51,13 @@ def evidence(run: Run, *, candidates: Sequence[str] | None = None, now: datetime
                 "mean": standing.interval.value,
                 "lower": standing.lower,
                 "confidence": standing.confidence,
-                "metric": "mean_score",
+                "metric": "mean_score" if standing.judging is None else "pass_rate",
                 "scorer": manifest.scorers[standing.task],
                 "price": manifest.prices.get(standing.candidate),
                 "created": created.isoformat(),
                 # Pinned weights cannot change; everything else can be swapped behind its name.
-                "expires": None if is_pinned else (created + LIFETIME).isoformat(),
+                "expires": _soonest(None if is_pinned else (created + LIFETIME).isoformat(), standing),
+                **_judged(standing),
             }
         )
     if not found:
@@ -75,6 +79,36 @@ def write_evidence(found: Sequence[dict[str, Any]], directory: str | Path) -> li
     except OSError as error:
         raise EvalError(f"{folder}: evidence cannot be written ({error.strerror}); give another --out") from error
     return paths
+
+
+def _soonest(expires: str | None, standing: Standing) -> str | None:
+    calibration = None if standing.judging is None else standing.judging.calibration
+    times = [time for time in (expires, calibration and calibration.expires) if time]
+    return min(times, key=datetime.fromisoformat) if times else None
+
+
+def _judged(standing: Standing) -> dict[str, Any]:
+    """How a judge's rate became the `mean` and `lower` of the evidence: both are corrected for its mistakes."""
+    if standing.judging is None or standing.judging.calibration is None or standing.correction is None:
+        return {}
+    found, judged = standing.judging.calibration, standing.correction.judged
+    return {
+        "judge": {
+            "model": found.judge,
+            "call": found.call,
+            "versions": list(found.versions),
+            "rubric": found.rubric,
+            "rubric_sha256": found.rubric_sha256,
+            "judged_rate": judged.value,
+            "labels": found.judged,
+            "right_passed": found.sensitivity.count,
+            "right": found.sensitivity.of,
+            "wrong_failed": found.specificity.count,
+            "wrong": found.specificity.of,
+            "calibrated": found.created,
+            "same_family": standing.judging.is_kin(standing.candidate),
+        }
+    }
 
 
 def _one_version(standing: Standing, run: Run) -> str | None:

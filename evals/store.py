@@ -51,6 +51,8 @@ class Manifest:
     """Whether candidates left as soon as a bar was decided: only a bound that holds at any time may promise then."""
     planned: Mapping[str, int] = field(default_factory=dict)
     """By task: samples planned for each candidate when a run that stops early began; later ones do not move the end."""
+    judge: Mapping[str, Any] = field(default_factory=dict)
+    """Of a judged run: who gave the scores and by what, see `evals.judges.session.judged_manifest`."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from statistics import fmean, median
 from typing import Literal
 
+from evals.corrected import Corrected, Judging, corrected, judging_of, needs
 from evals.outcomes import by_pair, value_of
 from evals.sequential import Race
 from evals.stats import Interval, anytime_lower, clopper_pearson_upper, lower_bound, wilson
@@ -49,6 +51,11 @@ class Standing:
     latency_p50_s: float | None
     versions: tuple[str | None, ...]
     """Every version that answered, in order of first appearance."""
+    judging: Judging | None = None
+    """Who judged, where a model did. Its mistakes are counted in mean and bounds if it was calibrated; else the mean
+    is the judged one and the bounds are 0 and 1, because nothing is known about the true one."""
+    correction: Corrected | None = None
+    """How the judged rate became the corrected one."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -59,10 +66,46 @@ class Standing:
             return "held"
         return "failed" if self.upper < self.bar else "not enough evidence"
 
+    @property
+    def judge_note(self) -> str:
+        """What a reader must know about the judge; empty without one."""
+        if self.judging is None:
+            return ""
+        if self.judging.gap is not None:
+            asked = needs(self.judging, self.bar, self.confidence)
+            return f"judge not calibrated ({self.judging.name}: {self.judging.gap}); no bar is held by it: {asked}"
+        return self._correction_note()
 
-def standings(run: Run) -> list[Standing]:
-    """All tasks and candidates that have at least one value, in the order of the suite and the run."""
+    def _correction_note(self) -> str:
+        if self.judging is None or self.judging.calibration is None or self.correction is None:
+            return ""
+        found, judged = self.judging.calibration, self.correction.judged
+        note = (
+            f"{self.judging.name} passed {judged.value:.3f}; corrected by {found.judged} labels (it passes "
+            f"{found.sensitivity.value or 0:.0%} of right and {1 - (found.specificity.value or 0):.0%} of wrong ones)"
+        )
+        if self.judging.is_kin(self.candidate):
+            note += "; it is of the candidate's family"
+        if self.verdict == "not enough evidence":
+            wanted, wrong = self.correction.labels_needed, found.specificity.of
+            if wanted is None:
+                note += "; it takes more samples, or a better model, to hold the bar"
+            elif wanted > wrong:
+                note += f"; it takes at least {wanted} labelled wrong answers, there are {wrong}"
+            else:
+                note += "; it takes more labels or a better judge to hold the bar"
+        return note
+
+
+def standings(run: Run, *, now: datetime | None = None) -> list[Standing]:
+    """All tasks and candidates that have at least one value, in the order of the suite and the run.
+
+    Args:
+        run: any run, also one that a judge scored.
+        now: when a judge's calibration must hold; default the clock.
+    """
     manifest = run.manifest()
+    judging = judging_of(run, manifest, now)
     asked = run.samples()
     tasks = {sample.id: sample.task for sample in asked}
     pairs = by_pair(run)
@@ -79,7 +122,7 @@ def standings(run: Run) -> list[Standing]:
     for (task, candidate), samples in groups.items():
         bar = manifest.bars.get(task)
         standing = _standing(task, candidate, samples, bar["min"] if bar else None,
-                             bar["confidence"] if bar else DEFAULT_CONFIDENCE, manifest)  # fmt: skip
+                             bar["confidence"] if bar else DEFAULT_CONFIDENCE, manifest, judging)  # fmt: skip
         if standing is not None:
             found.append(standing)
     return found
@@ -92,6 +135,7 @@ def _standing(
     bar: float | None,
     confidence: float,
     manifest: Manifest,
+    judging: Judging | None,
 ) -> Standing | None:
     values = []
     for results in samples:
@@ -105,6 +149,7 @@ def _standing(
     answered = [result for result in every if not isinstance(result.score, Failed)]
     costs = [result.list_cost_usd for result in answered]
     latencies = [result.latency_s for result in answered if result.latency_s is not None]
+    interval, lower, upper, correction = _proved(samples, values, task, bar, confidence, manifest, judging)
     return Standing(
         task=task,
         candidate=candidate,
@@ -112,17 +157,40 @@ def _standing(
         cells=len(every),
         failed=len(every) - len(answered),
         unscored=sum(isinstance(result.score, Unscored) for result in every),
-        interval=wilson(sum(values), len(values)),
-        lower=_lower_anytime(values, bar, confidence, manifest.planned.get(task))
-        if manifest.stop_early
-        else lower_bound(values, confidence),
-        upper=_upper(values, confidence, manifest.stop_early),
+        interval=interval,
+        lower=lower,
+        upper=upper,
         confidence=confidence,
         bar=bar,
         cost_usd=None if None in costs or not costs else float(sum(Decimal(str(cost)) for cost in costs) / len(costs)),
         latency_p50_s=median(latencies) if latencies else None,
         versions=tuple(dict.fromkeys(result.model_version for result in answered)),
+        judging=judging,
+        correction=correction,
     )
+
+
+def _proved(
+    samples: Sequence[Sequence[Result]],
+    values: Sequence[float],
+    task: str,
+    bar: float | None,
+    confidence: float,
+    manifest: Manifest,
+    judging: Judging | None,
+) -> tuple[Interval, float, float, Corrected | None]:
+    """Mean and interval, one-sided lower and upper bound, and the correction where a calibrated judge scored."""
+    shown, early = wilson(sum(values), len(values)), manifest.stop_early
+    if judging is not None and judging.gap is not None:
+        return shown, 0.0, 1.0, None
+    if judging is not None:
+        found = corrected(samples, judging, bar=bar, confidence=confidence, is_stopped_early=early)
+        return found.interval, found.lower, found.upper, found
+    lower = (
+        _lower_anytime(values, bar, confidence, manifest.planned.get(task)) if early
+        else lower_bound(values, confidence)
+    )  # fmt: skip
+    return shown, lower, _upper(values, confidence, early), None
 
 
 def _lower_anytime(values: Sequence[float], bar: float | None, confidence: float, size: int | None) -> float:

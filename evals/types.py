@@ -11,9 +11,16 @@ from typing import Any, Protocol, TypeAlias
 from router.errors import ConfigurationError
 from router.types import Message, message_texts
 
+CALLS_AT_ONCE = 64
+"""Calls at once that a hosted provider gets at most, unless the user says otherwise."""
+
 
 class EvalError(ConfigurationError):
     """A suite, a run directory or an argument of an eval command is wrong; nothing was spent because of it."""
+
+
+class NotEnoughEvidenceError(EvalError):
+    """What was measured does not carry the claim that was asked for; nothing is broken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

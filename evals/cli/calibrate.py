@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from evals.agreement import Share
+    from evals.agreement import Share, Slope
+    from evals.calibration import Calibration
 
 
 @click.command()
@@ -21,57 +21,99 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 20), default=2, help="How often each answer is judged.")
 @click.option("--policy", help="Policy that lists the judge; default as for every command.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="JSON file.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="JSON file; verdicts go to OUT.verdicts/.")
+@click.option("--resume", is_flag=True, help="Go on with the verdicts beside --out: ask what is missing or failed.")
 @click.option("--yes", is_flag=True, help="Do not ask before calling the judge.")
+@click.option("--max-cost-usd", type=str, help="Send nothing that could take the calibration above this.")
+@click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
 def calibrate(
-    model: str, rubric_file: str, labels_file: str, repeats: int, policy: str | None, out: str, yes: bool
+    model: str,
+    rubric_file: str,
+    labels_file: str,
+    repeats: int,
+    policy: str | None,
+    out: str,
+    resume: bool,
+    yes: bool,
+    max_cost_usd: str | None,
+    as_json: bool,
 ) -> int:
     """Let a judge grade answers that people have labelled, and say how far it can be trusted.
 
-    Exits with 2 when too few verdicts came to tell, or the judge does no better than a coin.
+    `clearbar eval judge --calibration OUT` then corrects scores by it. Exits with 2 when the cap stopped it, too few
+    verdicts came to tell, or the judge does no better than a coin; 3 when more than 5 % of its calls failed.
     """
     from pathlib import Path
 
-    from evals.calibration import calibrate as measured
-    from evals.calibration import read_labels
-    from evals.cli.judge import confirmed
-    from evals.cli.shared import TOO_LITTLE
+    from evals.cli.judge import confirmed, worst_usd
+    from evals.cli.run import _amount as amount
+    from evals.cli.shared import BROKEN, TOO_LITTLE
     from evals.judges import load_rubric
+    from evals.judges.measure import calibration_of, measure, plan_measurement, read_labels
     from evals.store import replace_file
+    from evals.summary import MAX_FAILED
+    from evals.types import EvalError
     from router import Router
 
+    cap = amount(max_cost_usd)
     rubric = load_rubric(rubric_file)
     labels = read_labels(labels_file, rubric)
+    folder = Path(f"{out}.verdicts")
+    if folder.exists() and not resume:
+        raise EvalError(f"{folder} already holds verdicts; go on with --resume, or give a fresh --out")
     with Router(policy) as router:
-        click.echo(
-            f"{len(labels)} labelled answers, {repeats * len(labels)} calls, plus pairs in both orders", err=True
-        )
-        if not yes and not confirmed():
+        plan = plan_measurement(router, model, rubric, labels, folder, repeats=repeats)
+        texts = [item.sample.prompt + item.sample.reference + item.result.response + (item.other or "")
+                 for items in plan.items for item in items]  # fmt: skip
+        worst = worst_usd(router, plan.judges[0], rubric, texts)
+        price = "price unknown" if worst is None else f"at most ${worst * plan.calls:.4f} at list price"
+        click.echo(f"{len(labels)} labelled answers, {plan.calls} calls, {price}", err=True)
+        if plan.calls and not yes and not confirmed():
             raise click.Abort()
-        found = measured(router, model, rubric, labels, repeats=repeats, on_progress=_show)
+        done = measure(plan, max_cost_usd=cap, worst_usd=worst, on_progress=_Counter(sum(map(len, plan.items))))
+        if done.is_stopped_by_cap:
+            click.echo(
+                f"stopped at --max-cost-usd {cap}, ${done.spent_usd:.4f} spent; raise it and add --resume to go on",
+                err=True,
+            )
+            return TOO_LITTLE
+        found = calibration_of(plan, router)
+    if done.failed > MAX_FAILED * max(1, done.total):
+        click.echo(f"{done.failed} calls of the judge failed; ask them again with --resume", err=True)
+        return BROKEN
     replace_file(Path(out), json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        for name, text in _lines(found):
+            click.echo(f"{name:<20} {text}")
+    weak = found.weakness or (
+        f"only {found.judged} of {found.labels} answers got a verdict" if found.judged < 0.95 * found.labels else None
+    )
+    if weak:
+        click.echo(f"do not rely on this judge: {weak}", err=True)
+    return TOO_LITTLE if weak else 0
+
+
+def _lines(found: Calibration) -> list[tuple[str, str]]:
     cost = "unknown" if found.cost_per_answer_usd is None else f"${found.cost_per_answer_usd:.6f}"
-    slope = found.length_slope
-    length = "too little to tell"
-    if slope is not None:
-        length = f"{slope.value:+.3f} a doubling ({slope.low:+.3f} to {slope.high:+.3f})"
-    for name, text in {
-        "judged": f"{found.judged} of {found.labels}; people call {found.base_rate or 0:.0%} right",
-        "agreement": _said(found.agreement),
-        "kappa": "not defined" if found.kappa is None else f"{found.kappa:.2f}",
-        "sensitivity": _said(found.sensitivity),
-        "specificity": _said(found.specificity),
-        "self-consistency": _said(found.self_consistency),
-        "first place wins": _said(found.position_slope),
-        "same in both orders": _said(found.position_consistency),
-        "length": length,
-        "own family": f"{found.kin} answers"
-        + ("" if found.family_leniency is None else f", {found.family_leniency:+.3f} more lenient"),
-        "cost": f"{cost} a judged answer",
-    }.items():  # fmt: skip
-        click.echo(f"{name:<20} {text}")
-    tells = (found.sensitivity.value or 0) + (found.specificity.value or 0) > 1
-    return 0 if tells and found.judged >= 0.95 * found.labels else TOO_LITTLE
+    kappa = "not defined" if found.kappa is None else f"{found.kappa:.2f}"
+    base = found.base_rate or 0.0
+    return [
+        ("judged", f"{found.judged} of {found.labels}"),
+        ("agreement", f"{_said(found.agreement)}; always saying the same would give {max(base, 1 - base):.3f}"),
+        ("kappa", f"{kappa}, where people call {base:.0%} right"),
+        ("sensitivity", f"{_said(found.sensitivity)} of right answers passed"),
+        ("specificity", f"{_said(found.specificity)} of wrong answers failed"),
+        ("self-consistency", _said(found.self_consistency)),
+        ("order flips", _said(found.position_flips)),
+        ("flips to the first", f"{_said(found.position_first)}; 0.5 is fair"),
+        ("length", f"{_slope(found.length_slope)} a doubling of words, on single answers"),
+        ("length in pairs", f"{_slope(found.length_slope_pairs)} a doubling, on the chance to win"),
+        ("own family", f"{found.kin} answers, leniency {_slope(found.family_leniency)}"),
+        ("cost", f"{cost} a judged answer"),
+        ("holds until", "the judge or the rubric changes" if found.expires is None else found.expires[:10]),
+    ]  # fmt: skip
 
 
 def _said(share: Share | None) -> str:
@@ -80,6 +122,21 @@ def _said(share: Share | None) -> str:
     return f"{share.value:.3f} ({share.low:.3f} to {share.high:.3f}, n {share.of})"
 
 
-def _show(done: int, total: int) -> None:
-    if sys.stderr.isatty() or done == total:
-        click.echo(f"\r{done}/{total}" if sys.stderr.isatty() else f"{done}/{total}", err=True, nl=done == total)
+def _slope(slope: Slope | None) -> str:
+    return "too little to tell" if slope is None else f"{slope.value:+.3f} ({slope.low:+.3f} to {slope.high:+.3f})"
+
+
+class _Counter:
+    """Shows how far it is: on a terminal at each verdict, in a log at each tenth."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+
+    def __call__(self, _: object) -> None:
+        import sys
+
+        self._done += 1
+        tenth = max(1, self._total // 10)
+        if sys.stderr.isatty() or self._done % tenth == 0 or self._done == self._total:
+            start = "\r" if sys.stderr.isatty() else ""
+            click.echo(f"{start}{self._done}/{self._total}", err=True, nl=not start or self._done == self._total)

@@ -12,6 +12,7 @@ from evals.cli.shared import BAR_FAILED, TOO_LITTLE
 
 if TYPE_CHECKING:
     from evals.compare import Comparison, Pair
+    from evals.corrected import Judging
 
 CUT = 240
 """Characters shown of a text."""
@@ -30,13 +31,21 @@ def compare(rundir: str, a: str, b: str, margin: float, show: int, as_json: bool
     Exits with 0 when A is proved not worse on every task, 1 when it is proved worse on one, 2 when a task is open.
     """
     from evals.compare import compare as compared
+    from evals.corrected import compared_by, judging_of
     from evals.store import Run
 
     found = compared(Run(rundir), a, b, margin=margin)
+    judging = judging_of(Run(rundir), Run(rundir).manifest())
     if as_json:
-        click.echo(json.dumps([_row(one, a, b, margin, show) for one in found], indent=2, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                [_row(one, a, b, margin, show) | _judge_columns(judging) for one in found], indent=2, ensure_ascii=False
+            )
+        )
     else:
         _print(found, a, b, margin, show)
+    if judging is not None:
+        click.echo(compared_by(judging), err=True)
     verdicts = {one.verdict for one in found}
     return TOO_LITTLE if "not enough evidence" in verdicts else BAR_FAILED if "worse" in verdicts else 0
 
@@ -70,6 +79,12 @@ def _print(found: list[Comparison], a: str, b: str, margin: float, show: int) ->
             console.print(f"  reference: {escape(_cut(pair.sample.reference))}")
             console.print(f"  {escape(a)} {pair.a:g}: {escape(_cut(pair.result_a.response))}")
             console.print(f"  {escape(b)} {pair.b:g}: {escape(_cut(pair.result_b.response))}")
+
+
+def _judge_columns(judging: Judging | None) -> dict[str, Any]:
+    if judging is None:
+        return {}
+    return {"judge": judging.name, "judge_calibrated": judging.gap is None}
 
 
 def _row(one: Comparison, a: str, b: str, margin: float, show: int) -> dict[str, Any]:

@@ -24,24 +24,33 @@ if TYPE_CHECKING:
 @click.option("--embedder", help="Policy id of an embedding model, for the metric answer_relevancy.")
 @click.option("--against", help="Compare with this candidate's answers, in both orders (pairwise).")
 @click.option("--panel", type=click.Choice(["mean", "majority"]), default="mean", help="How a panel comes to a score.")
-@click.option("--calibration", type=click.Path(dir_okay=False), help="Says when the judge's calibration is void.")
+@click.option(
+    "--calibration", type=click.Path(dir_okay=False), help="Of `clearbar eval calibrate`: corrects the scores by it."
+)
 @click.option("--out", type=click.Path(file_okay=False), help="Directory of the judged run; default inside RUNDIR.")
 @click.option("--policy", help="Policy that lists the judges; default as for every command.")
-@click.option("--max-cost-usd", type=click.FloatRange(min=0), help="Send nothing that could take this call above it.")
+@click.option("--max-cost-usd", type=str, help="Send nothing that could take the judging above this.")
 @click.option("--yes", is_flag=True, help="Do not ask before calling the judges.")
 @click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
-def judge(rundir: str, policy: str | None, max_cost_usd: float | None, yes: bool, as_json: bool, **given: Any) -> int:
+def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, as_json: bool, **given: Any) -> int:
     """Judge the answers of RUNDIR without asking the candidates again.
 
-    The judged run reads like any other (`clearbar eval report`). Called again, it judges only what is missing.
+    The judged run reads like any other (`clearbar eval report`). Called again, it judges only what is missing. Without
+    a calibration that holds, the verdicts hold no bar.
     Exits with 2 when the cap stopped it or a calibration is void, 3 when more than 5 % of the judge's calls failed.
     """
+    from evals.calibration import read_calibration
+    from evals.cli.run import _amount as amount
     from evals.cli.shared import BROKEN, TOO_LITTLE
-    from evals.judges.session import judge_run, judged_manifest, plan_judging
+    from evals.corrected import attach, judging_of
+    from evals.judges.session import calls_at_once, judge_run, judged_manifest, plan_judging
     from evals.store import Run
     from evals.summary import MAX_FAILED
     from router import Router
 
+    cap = amount(max_cost_usd)
+    if given["calibration"] is not None:
+        read_calibration(given["calibration"])  # a mistake is told before anything is paid
     source = Run(rundir)
     manifest = source.manifest()
     with Router(policy) as router:
@@ -49,17 +58,23 @@ def judge(rundir: str, policy: str | None, max_cost_usd: float | None, yes: bool
         target = Run(
             given["out"] or source.directory / "judged" / f"{given['metric'] or rubric.name}-{_slug(made, key)}"
         )
-        fresh = judged_manifest(manifest, made, key)
+        graded = rubric if given["metric"] is None and given["against"] is None and len(made.models) == 1 else None
+        fresh = judged_manifest(manifest, made, key, router=router, rubric=graded)
         items = plan_judging(source, target, fresh, against=given["against"])
-        worst = _worst_usd(router, made, rubric, [item.sample.prompt + item.sample.reference + item.result.response
+        worst = worst_usd(router, made, rubric, [item.sample.prompt + item.sample.reference + item.result.response
                                                   + (item.other or "") for item in items])  # fmt: skip
         price = "price unknown" if worst is None else f"at most ${worst * len(items):.4f} at list price"
         click.echo(f"{made.name}: {len(items)} answers, about {len(items) * made.calls_each} calls, {price}", err=True)
         if items and not yes and not confirmed():
             raise click.Abort()
-        cap = None if max_cost_usd is None else Decimal(str(max_cost_usd))
-        progress = judge_run(items, made, fresh, target, source.samples(), max_cost_usd=cap, worst_usd=worst)
-        void = _void(given["calibration"], rubric, given["models"], router, progress.versions)
+        progress = judge_run(
+            items, made, fresh, target, source.samples(), max_cost_usd=cap, worst_usd=worst,
+            at_once=calls_at_once(router, made.models),
+        )  # fmt: skip
+        if given["calibration"] is not None:
+            attach(target, given["calibration"])
+        judging = judging_of(target, fresh)
+    void = judging.gap if judging is not None and given["calibration"] is not None else None
     spent = f"${progress.spent_usd:.4f}" + (" and more at an unknown price" if progress.has_unknown_cost else "")
     if as_json:
         said = {"out": str(target.directory), "judged": progress.judged, "failed": progress.failed,
@@ -69,7 +84,9 @@ def judge(rundir: str, policy: str | None, max_cost_usd: float | None, yes: bool
     else:
         click.echo(f"{target.directory}: {progress.judged} judged, {progress.unscored} unscored, {spent}")
     if void:
-        click.echo(f"the calibration is void: {void}; run `clearbar eval calibrate` again", err=True)
+        click.echo(f"{void}; its verdicts hold no bar until `clearbar eval calibrate` ran again", err=True)
+    elif given["calibration"] is None and judging is not None and judging.gap is not None and manifest.bars:
+        click.echo(f"judge not calibrated: {judging.gap}; its verdicts hold no bar", err=True)
     if progress.failed:
         click.echo(f"{progress.failed} calls of the judge failed; the same command asks them again", err=True)
     if progress.failed > MAX_FAILED * max(1, progress.total):
@@ -124,9 +141,9 @@ def _slug(judge: Judge, key: str) -> str:
     return hashlib.sha256(f"{judge.name}/{key}".encode()).hexdigest()[:8]
 
 
-def _worst_usd(router: Any, judge: Judge, rubric: Rubric, texts: Sequence[str]) -> Decimal | None:
+def worst_usd(router: Any, judge: Judge, rubric: Rubric, texts: Sequence[str]) -> Decimal | None:
     """The most one answer can cost: its longest text, the rubric and a full verdict of every judge."""
-    from evals.judges.models import MAX_TOKENS
+    from evals.judges.asking import MAX_TOKENS
     from evals.plan import ANY_AMOUNT
 
     longest = max(texts, key=len, default="")
@@ -141,14 +158,3 @@ def _worst_usd(router: Any, judge: Judge, rubric: Rubric, texts: Sequence[str]) 
             return None
         total += worst * (judge.calls_each // len(judge.models))
     return total
-
-
-def _void(path: str | None, rubric: Rubric, models: Sequence[str], router: Any, versions: Sequence[str]) -> str | None:
-    if path is None:
-        return None
-    from evals.calibration import read_calibration
-
-    if len(set(models)) > 1:
-        return "it is of one judge, not of a panel"
-    call = router.policy.deployments[models[0]][0].call
-    return read_calibration(path).void_because(rubric, models[0], call, versions)

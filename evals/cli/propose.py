@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from evals.cli.shared import chosen_candidates
-from evals.types import EvalError
+from evals.cli.shared import TOO_LITTLE, chosen_candidates
+from evals.types import EvalError, NotEnoughEvidenceError
 
 
 @click.command()
@@ -20,11 +20,12 @@ from evals.types import EvalError
 @click.option("--json", "as_json", is_flag=True, help="The evidence as JSON.")
 def propose(
     rundir: str, out: str | None, candidates: str | None, policy: str | None, diff: str | None, as_json: bool
-) -> None:
+) -> int:
     """Write a run as evidence files (--out), which the bars of a policy ask for.
 
     With --diff, tell also which tasks could move to a cheaper model, and who must leave: with bounds, money by 1,000
-    requests and the samples on which the two differ. The policy itself is never edited.
+    requests and the samples on which the two differ. The policy itself is never edited. Exits with 2 when a judge gave
+    the scores that nobody has calibrated: its verdicts are no evidence.
     """
     from evals.propose import evidence, write_evidence
     from evals.store import Run
@@ -32,9 +33,13 @@ def propose(
     if out is None and diff is None:
         raise EvalError("give --out DIR for evidence files, --diff FILE for a change of the policy, or both")
     run = Run(rundir)
-    if out is not None:
-        wanted = None if candidates is None else chosen_candidates(candidates, run.manifest().candidates)
+    wanted = None if candidates is None else chosen_candidates(candidates, run.manifest().candidates)
+    try:
         found = evidence(run, candidates=wanted)
+    except NotEnoughEvidenceError as error:
+        click.echo(f"clearbar: {error}", err=True)
+        return TOO_LITTLE
+    if out is not None:
         paths = write_evidence(found, out)
         if as_json:
             click.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -43,6 +48,7 @@ def propose(
                 click.echo(f"{path}: mean {one['mean']:.3f}, lower bound {one['lower']:.3f}, n {one['n']}")
     if diff is not None:
         _write_diff(rundir, policy, diff)
+    return 0
 
 
 def _write_diff(rundir: str, policy: str | None, diff: str) -> None:

@@ -57,10 +57,11 @@ def print_table(rundir: str) -> None:
     table = Table(
         "task", "model", "mean", "95 % interval", "n", "USD / 1,000", "p50 s", "bar", box=None, pad_edge=False
     )
-    for standing in standings(Run(rundir)):
+    found = standings(Run(rundir))
+    for standing in found:
         extra = f" ({standing.failed} failed)" if standing.failed else ""
         extra += f" ({standing.unscored} unscored)" if standing.unscored else ""
-        bar = "" if standing.bar is None else f"{standing.bar:g} {standing.verdict} (lower {standing.lower:.3f})"
+        bar = "" if standing.bar is None else f"{standing.bar:g} {_verdict(standing)}"
         table.add_row(
             standing.task,
             standing.candidate,
@@ -73,8 +74,25 @@ def print_table(rundir: str) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
+    for note in dict.fromkeys(_judge_notes(found)):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     for task, note in Run(rundir).manifest().contamination.items():
         console.print(f"{task}: {note}", markup=False)
+
+
+def _verdict(standing: Standing) -> str:
+    if standing.judging is not None and standing.judging.gap is not None:
+        return "not enough evidence (judge not calibrated)"
+    return f"{standing.verdict} (lower {standing.lower:.3f})"
+
+
+def _judge_notes(found: Sequence[Standing]) -> list[str]:
+    """One line for each candidate whose rate was corrected; one for all where the judge was not calibrated."""
+    return [
+        standing.judge_note if standing.judging.gap is not None
+        else f"{standing.task}, {standing.candidate}: {standing.judge_note}"
+        for standing in found if standing.judging is not None
+    ]  # fmt: skip
 
 
 def _standing_row(standing: Standing) -> dict[str, Any]:
@@ -94,6 +112,18 @@ def _standing_row(standing: Standing) -> dict[str, Any]:
         "cost_usd": standing.cost_usd,
         "latency_p50_s": standing.latency_p50_s,
         "model_versions": list(standing.versions),
+        **_judge_columns(standing),
+    }
+
+
+def _judge_columns(standing: Standing) -> dict[str, Any]:
+    if standing.judging is None:
+        return {}
+    return {
+        "judge": standing.judging.name,
+        "judge_calibrated": standing.judging.gap is None,
+        "judged_rate": standing.interval.value if standing.correction is None else standing.correction.judged.value,
+        "judge_note": standing.judge_note,
     }
 
 

@@ -7,21 +7,21 @@ may be asked again, `Unscored` where an answer came that holds no verdict. Never
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import fmean
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
-from evals.judges.rubric import Rubric, family
+from evals.judges.asking import ask_judge, kin_flag, lost_cost, versions_of
+from evals.judges.rubric import Rubric
 from evals.plan import Asks
 from evals.scorers.structured import last_json
 from evals.types import EvalError, Failed, Sample, Score, Scored, Unscored
 from router.config import suggestion
 from router.errors import RouterError
 
-MAX_TOKENS = 1_024
-"""For a verdict with its reason; one that is cut off is unreadable, hence unscored."""
+Better = Literal["first", "second", "tie"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class RubricJudge:
             grade = int(grade)
         if isinstance(grade, bool) or not isinstance(grade, (int, float)) or grade not in rubric.scale:
             return _unscored(judged, f"{self._model}: grade {grade!r} is none of {', '.join(map(str, rubric.scale))}")
-        reason = f"grade {grade:g}: {str(verdict.get('reason', ''))[:300]}" + _flag(
+        reason = f"grade {grade:g}: {str(verdict.get('reason', ''))[:300]}" + kin_flag(
             self._router, self._model, candidate
         )
         return _with(judged, Scored(rubric.value(grade), reason))
@@ -157,9 +157,9 @@ class PairwiseJudge:
         reason = f"shown first: {first} is better; shown second: {second} is better"
         if first == second != "tie":
             reason += "; the order decided, so it is a tie"
-        return _with(both, Scored(value, reason + _flag(self._router, self._model, candidate)))
+        return _with(both, Scored(value, reason + kin_flag(self._router, self._model, candidate)))
 
-    def ask(self, sample: Sample, first: str, second: str) -> tuple[Literal["first", "second", "tie"] | None, Judged]:
+    def ask(self, sample: Sample, first: str, second: str) -> tuple[Better | None, Judged]:
         """The verdict in one order; None when there is none."""
         system = (
             f"You compare two answers by these instructions:\n{self._rubric.instructions}\n\n{_GUARD} "
@@ -172,10 +172,22 @@ class PairwiseJudge:
         verdict, judged = _ask(self._router, self._model, system, content, self._run_id)
         if verdict is None:
             return None, judged
-        better = str(verdict.get("better")).strip().casefold()
-        if better == "first" or better == "second" or better == "tie":
-            return better, judged  # type: ignore[return-value]
-        return None, _unscored(judged, f"{self._model}: better {better[:40]!r} is neither first, second nor tie")
+        better = _better(verdict)
+        if better is None:
+            said = str(verdict.get("better"))[:40]
+            return None, _unscored(judged, f"{self._model}: better {said!r} is neither first, second nor tie")
+        return better, judged
+
+
+def verdicts_of(judged: Judged) -> tuple[Better, Better] | None:
+    """What a pairwise judge said in both orders, out of its own words; None when either gave no verdict."""
+    said = [_better(last_json(text, dict) or {}) for text in judged.texts]
+    return (said[0], said[1]) if len(said) == 2 and said[0] and said[1] else None
+
+
+def _better(verdict: Mapping[str, Any]) -> Better | None:
+    better = str(verdict.get("better")).strip().casefold()
+    return cast(Better, better) if better in ("first", "second", "tie") else None
 
 
 class Panel:
@@ -233,40 +245,19 @@ def _ask(
     router: Asks, model: str, system: str, content: dict[str, str], run_id: str | None
 ) -> tuple[dict[str, Any] | None, Judged]:
     """The verdict as an object, or None and why there is none."""
-    messages = [
-        {"role": "system", "content": system},
-        {"role": "user", "content": json.dumps(content, ensure_ascii=False)},
-    ]
-    tags = {} if run_id is None else {"run_id": run_id}
     try:
-        done = router.complete(
-            messages, model=model, task="judge", workflow="eval-judge", temperature=0, max_tokens=MAX_TOKENS, **tags
-        )
+        done = ask_judge(router, model, system, json.dumps(content, ensure_ascii=False), run_id=run_id)
     except RouterError as error:
-        cost = _sum([attempt.cost_usd for attempt in error.attempts])
-        return None, Judged(score=Failed(f"judge {model}: {type(error).__name__}: {error}"[:500]), cost_usd=cost)
-    versions = tuple(attempt.model_version for attempt in done.attempts[-1:] if attempt.model_version)
+        score = Failed(f"judge {model}: {type(error).__name__}: {error}"[:500])
+        return None, Judged(score=score, cost_usd=lost_cost(error))
     text = str(done.text)
-    judged = Judged(score=Unscored(""), cost_usd=done.cost_usd, versions=versions, texts=(text,))
+    judged = Judged(score=Unscored(""), cost_usd=done.cost_usd, versions=versions_of(done), texts=(text,))
     if done.choices[0].get("finish_reason") == "content_filter" or done.choices[0].message.get("refusal"):
         return None, _unscored(judged, f"judge {model} refused")
     verdict = last_json(text, dict)
     if verdict is None:
         return None, _unscored(judged, f"judge {model} gave no JSON verdict: {text.strip()[:120]!r}")
     return verdict, judged
-
-
-def is_kin(router: Asks, judge: str, candidate: str) -> bool:
-    """Whether a judge and a candidate are of one family in any of their deployments."""
-    deployments = router.policy.deployments
-    if candidate not in deployments:
-        return family(candidate) in {family(one.call) for one in deployments[judge]}
-    families = [{family(one.call) for one in deployments[model]} for model in (judge, candidate)]
-    return bool(families[0] & families[1])
-
-
-def _flag(router: Asks, judge: str, candidate: str | None) -> str:
-    return " [judge of the candidate's family]" if candidate is not None and is_kin(router, judge, candidate) else ""
 
 
 def _with(judged: Judged, score: Score) -> Judged:

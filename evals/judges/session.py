@@ -15,19 +15,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from evals.judges.asking import is_kin
 from evals.judges.models import Judge, Judged
+from evals.judges.rubric import Rubric
+from evals.plan import Asks
 from evals.store import Manifest, Run
 from evals.types import Cell, EvalError, Failed, Result, Sample, Score, Scored, Unscored
 
 AT_ONCE = 8
+"""Answers judged at once by hosted models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +57,45 @@ class Judging:
     """Calls of the judge that failed; they are asked again next time."""
     unscored: int = 0
     spent_usd: Decimal = Decimal(0)
+    """Earlier sessions included."""
     has_unknown_cost: bool = False
     is_stopped_by_cap: bool = False
     versions: tuple[str, ...] = ()
 
 
-def judged_manifest(source: Manifest, judge: Judge, key: str) -> Manifest:
-    """The manifest of the judged run; `key` names what the verdicts depend on beside the suite."""
+def judged_manifest(
+    source: Manifest, judge: Judge, key: str, *, router: Asks | None = None, rubric: Rubric | None = None
+) -> Manifest:
+    """The manifest of the judged run.
+
+    Args:
+        source: of the run whose answers are judged.
+        judge: who judges.
+        key: names what the verdicts depend on beside the suite and the judge.
+        router: with it the candidates of a judge's family are noted.
+        rubric: where one model grades by it, so that a calibration can be held against the run.
+    """
     sha256 = hashlib.sha256(f"{source.suite_sha256}/{judge.name}/{key}".encode()).hexdigest()
-    return replace(source, suite_sha256=sha256, scorers={task: judge.name for task in source.scorers})
+    facts: dict[str, Any] = {"name": judge.name, "models": list(judge.models)}
+    if router is not None:
+        facts["kin"] = [
+            candidate
+            for candidate in source.candidates
+            if any(is_kin(router, model, candidate) for model in judge.models)
+        ]
+        if rubric is not None:
+            facts |= {
+                "call": router.policy.deployments[judge.models[0]][0].call,
+                "rubric_sha256": rubric.sha256,
+                "pass_at": rubric.value(rubric.passing),
+            }
+    return replace(source, suite_sha256=sha256, scorers={task: judge.name for task in source.scorers}, judge=facts)
+
+
+def calls_at_once(router: Asks, models: Sequence[str]) -> int:
+    """How many answers may be judged at once: one where a judge runs on this machine, which only has to wait longer."""
+    calls = [place.call for model in models for place in router.policy.deployments[model]]
+    return 1 if any(call.startswith("local/") for call in calls) else AT_ONCE
 
 
 def plan_judging(source: Run, target: Run, manifest: Manifest, *, against: str | None = None) -> list[Item]:
@@ -110,6 +144,7 @@ def judge_run(
     *,
     max_cost_usd: Decimal | None = None,
     worst_usd: Decimal | None = None,
+    at_once: int = AT_ONCE,
     on_progress: Callable[[Judging], None] = lambda _: None,
 ) -> Judging:
     """Judge all items; each verdict is on disk before the next one is reported.
@@ -120,8 +155,9 @@ def judge_run(
         manifest: of the judged run.
         target: where verdicts are kept.
         samples: of the run.
-        max_cost_usd: nothing is sent that could take this session above it.
+        max_cost_usd: nothing is sent that could take the judging, its earlier sessions included, above it.
         worst_usd: the most one item can cost; needed with a cap.
+        at_once: see `calls_at_once`.
         on_progress: called after each verdict, from the calling thread.
 
     Raises:
@@ -134,13 +170,15 @@ def judge_run(
         target.plan(manifest, samples)
         path = target.directory / "judgements.jsonl"
         kept = read_judgements(path)
-        with path.open("ab", buffering=0) as log, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _, before in _rows(path):
+            _pay(progress, before, worst_usd)
+        with path.open("ab", buffering=0) as log, ThreadPoolExecutor(at_once) as pool:
             if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
                 log.write(b"\n")  # ends a torn line, which readers skip
             queue = iter(items)
             running: dict[Future[tuple[Judged, bool]], Item] = {}
             while True:
-                room = AT_ONCE - len(running)
+                room = at_once - len(running)
                 if max_cost_usd is not None and worst_usd:
                     left = max_cost_usd - progress.spent_usd
                     room = min(room, int(left / worst_usd) - len(running))
@@ -153,12 +191,9 @@ def judge_run(
                 for future in finished:
                     item = running.pop(future)
                     judged, is_new = future.result()
-                    # A lost call may still be billed: its worst case counts against the cap.
-                    cost = judged.cost_usd if judged.cost_usd is not None else worst_usd
                     if is_new:
                         _append(log, item.cell, judge, judged)
-                        progress.spent_usd += cost or 0
-                        progress.has_unknown_cost |= judged.cost_usd is None
+                        _pay(progress, judged, worst_usd)
                     target.append(replace(item.result, cell=item.cell, score=_cell_score(judged.score, item.result)))
                     _count(progress, judged)
                     on_progress(progress)
@@ -183,6 +218,12 @@ def _cell_score(score: Score, result: Result) -> Score:
     if isinstance(result.score, Failed):
         return result.score
     return Unscored(score.error) if isinstance(score, Failed) else score
+
+
+def _pay(progress: Judging, judged: Judged, worst_usd: Decimal | None) -> None:
+    # A lost call may still be billed: its worst case counts against the cap.
+    progress.spent_usd += (judged.cost_usd if judged.cost_usd is not None else worst_usd) or 0
+    progress.has_unknown_cost |= judged.cost_usd is None
 
 
 def _count(progress: Judging, judged: Judged) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from evals.judges.models import MAX_TOKENS, Judged, is_kin
+from evals.judges.asking import MAX_TOKENS, ask_judge, kin_flag, lost_cost, versions_of
+from evals.judges.models import Judged
 from evals.plan import Asks
 from evals.scorers.structured import last_json
 from evals.types import EvalError, Failed, Sample, Score, Scored, Unscored
@@ -54,20 +55,15 @@ class _Account:
     def ask(self, prompt: str, response_model: Any) -> Any:
         wanted = json.dumps(response_model.model_json_schema(), ensure_ascii=False)
         system = f"Reply with one JSON object and nothing else, valid under this JSON Schema:\n{wanted}"
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-        tags = {} if self.run_id is None else {"run_id": self.run_id}
         try:
-            done = self.router.complete(
-                messages, model=self.model, task="judge", workflow="eval-judge", temperature=0,
-                max_tokens=4 * MAX_TOKENS, **tags,
-            )  # fmt: skip
+            done = ask_judge(self.router, self.model, system, prompt, run_id=self.run_id, max_tokens=4 * MAX_TOKENS)
         except Exception as error:
-            self.book(_lost(error))
+            self.book(lost_cost(error))
             self.errors.append(f"{type(error).__name__}: {error}"[:300])
             raise
         self.book(done.cost_usd)
         self.texts.append(str(done.text))
-        self.versions += [one.model_version for one in done.attempts[-1:] if one.model_version]
+        self.versions += versions_of(done)
         try:
             return response_model.model_validate(last_json(str(done.text), dict))
         except ValueError:
@@ -156,8 +152,7 @@ class RagasJudge:
             return Failed(f"{self.name}: {account.errors[-1]}"[:500])
         if not math.isfinite(value):
             return Unscored(f"{self.name}: found nothing to judge in the answer")
-        is_own = candidate is not None and is_kin(self._router, self._model, candidate)
-        flag = " [judge of the candidate's family]" if is_own else ""
+        flag = kin_flag(self._router, self._model, candidate)
         return Scored(min(1.0, max(0.0, value)), f"{self._metric} {value:.3f}{flag}")
 
 
@@ -169,11 +164,6 @@ def _contexts(sample: Sample) -> list[str]:
         except ValueError:
             found = [found]
     return [one for one in found if isinstance(one, str) and one.strip()] if isinstance(found, list) else []
-
-
-def _lost(error: Exception) -> Decimal | None:
-    costs = [attempt.cost_usd for attempt in getattr(error, "attempts", ())]
-    return None if None in costs else sum(costs, Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)

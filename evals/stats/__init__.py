@@ -2,7 +2,15 @@
 
 from evals.stats.betting import anytime_lower, betting_lower, betting_p, hoeffding_lower, log_wealth, lower_bound
 from evals.stats.bounds import Interval, clopper_pearson_lower, clopper_pearson_upper, wilson
-from evals.stats.judged import JudgeRecord, corrected_lower, corrected_rate
+from evals.stats.judged import (
+    JudgeRecord,
+    corrected_lower,
+    corrected_rate,
+    labels_needed,
+    lower_behind,
+    part_of_error,
+    upper_behind,
+)
 from evals.stats.paired import (
     anytime_difference,
     anytime_p_above,
@@ -35,17 +43,21 @@ __all__ = [
     "difference_interval",
     "hoeffding_lower",
     "holm",
+    "labels_needed",
     "log_wealth",
+    "lower_behind",
     "lower_bound",
     "mcnemar",
     "p_above",
     "paired_bootstrap",
+    "part_of_error",
     "samples_for_power",
     "samples_needed",
     "sign_flip_p",
     "student_t",
     "student_t_quantile",
     "successes_needed",
+    "upper_behind",
     "variances",
     "wilson",
 ]

@@ -43,14 +43,14 @@ class JudgeRecord:
         return self.wrong_failed / self.wrong
 
 
-def corrected_rate(passed: int, n: int, judge: JudgeRecord, confidence: float = 0.95) -> Interval:
+def corrected_rate(passed: float, n: int, judge: JudgeRecord, confidence: float = 0.95) -> Interval:
     """True pass rate behind a judged one (Rogan and Gladen 1978), with a two-sided interval, for display.
 
     The interval (Lang and Reiczigel 2014, Preventive Veterinary Medicine 113) counts the uncertainty of the judge's
     sensitivity and specificity, too.
 
     Args:
-        passed: answers that the judge passed.
+        passed: answers that the judge passed; repeats of a sample count in shares.
         n: answers judged.
         judge: its record on labelled answers.
         confidence: coverage of the interval, approximately.
@@ -91,14 +91,57 @@ def corrected_lower(passed: int, n: int, judge: JudgeRecord, confidence: float =
     >>> round(corrected_lower(190, 200, judge), 3)
     0.904
     """
+    each = part_of_error(confidence)
+    return lower_behind(clopper_pearson_lower(passed, n, each), judge, each)
+
+
+def part_of_error(confidence: float) -> float:
+    """The confidence that each of three bounds needs, so that all hold together with the one given (Bonferroni)."""
     check_confidence(confidence)
-    each = 1 - (1 - confidence) / 3
-    rate = clopper_pearson_lower(passed, n, each)
+    return 1 - (1 - confidence) / 3
+
+
+def lower_behind(rate: float, judge: JudgeRecord, each: float) -> float:
+    """Lower bound of the true pass rate behind a lower bound of the judged one; `each` is from `part_of_error`."""
     sensitivity = clopper_pearson_upper(judge.right_passed, judge.right, each)
     specificity = clopper_pearson_lower(judge.wrong_failed, judge.wrong, each)
     if sensitivity + specificity <= 1 or rate + specificity <= 1:
         return 0.0
     return rate if rate > sensitivity else _corrected(rate, sensitivity, specificity)
+
+
+def upper_behind(rate: float, judge: JudgeRecord, each: float) -> float:
+    """Upper bound of the true pass rate behind an upper bound of the judged one: the lower one of the fail rate."""
+    mirrored = JudgeRecord(
+        right_passed=judge.wrong_failed, right=judge.wrong, wrong_failed=judge.right_passed, wrong=judge.right
+    )
+    return 1 - lower_behind(1 - rate, mirrored, each)
+
+
+def labels_needed(rate: float, bar: float, confidence: float = 0.95) -> int | None:
+    """Fewest labelled wrong answers, all failed by the judge, with which a judged rate could hold a bar.
+
+    With every right answer passed and all w wrong ones failed, the bound behind a lower bound `rate` is
+    1 - (1 - rate) / (e / 3)^(1 / w), where e is the error; that reaches the bar from w = ln(e / 3) / ln((1 - rate) /
+    (1 - bar)) on.
+
+    Args:
+        rate: lower bound of the judged pass rate at `part_of_error(confidence)`.
+        bar: to hold.
+        confidence: of the bar.
+
+    Returns:
+        The number; None when no number would do, because the judged rate itself is too low or of too few answers.
+
+    >>> labels_needed(0.95, 0.9), labels_needed(0.89, 0.9)
+    (6, None)
+    """
+    each = part_of_error(confidence)
+    if rate >= 1:
+        return 1
+    if rate <= bar:
+        return None
+    return max(1, math.ceil(math.log(1 - each) / math.log((1 - rate) / (1 - bar)) - 1e-9))
 
 
 def _corrected(rate: float, sensitivity: float, specificity: float) -> float:

@@ -13,11 +13,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.agreement import kappa, share, slope
-from evals.calibration import Calibration, calibrate, read_calibration, read_labels
 from evals.cli import eval_group
 from evals.judges import PairwiseJudge, Panel, Rubric, RubricJudge, family, load_rubric
-from evals.judges.session import Item, Judging, judge_run, judged_manifest, plan_judging, read_judgements
+from evals.judges.session import Item, Judging, calls_at_once, judge_run, judged_manifest, plan_judging, read_judgements
 from evals.store import Manifest, Run
 from evals.types import Cell, EvalError, Failed, Result, Scored, Unscored, make_sample
 from router import Router
@@ -231,13 +229,13 @@ def test_verdicts_that_were_paid_for_survive_the_loss_of_their_cells(
     finished: Run, make_router: Callable[..., Router], tmp_path: Path
 ) -> None:
     router, target = make_router(judge=grade(3)), Run(tmp_path / "judged")
-    judge_all(finished, target, router)
+    spent = judge_all(finished, target, router)[1].spent_usd
     cells, log = target.directory / "cells.jsonl", target.directory / "judgements.jsonl"
     cells.write_bytes(cells.read_bytes()[:-20])  # torn
     log.write_bytes(log.read_bytes() + b'{"torn')
     asked = len(router._transport.calls)  # type: ignore[attr-defined]
     items, progress = judge_all(finished, target, router)
-    assert len(items) == 1 and progress.spent_usd == 0
+    assert len(items) == 1 and progress.spent_usd == spent
     assert len(router._transport.calls) == asked  # type: ignore[attr-defined]
     assert len(target.results()) == 10 and len(read_judgements(log)) == 9
 
@@ -246,8 +244,16 @@ def test_a_cap_stops_before_it_is_passed(finished: Run, make_router: Callable[..
     router, target = make_router(judge=grade(3)), Run(tmp_path / "judged")
     _, progress = judge_all(finished, target, router, max_cost_usd=Decimal("0.003"), worst_usd=Decimal("0.001"))
     assert progress.is_stopped_by_cap and progress.spent_usd <= Decimal("0.003") and progress.judged < 10
+    again = judge_all(finished, target, router, max_cost_usd=Decimal("0.003"), worst_usd=Decimal("0.001"))[1]
+    assert again.spent_usd <= Decimal("0.003")  # sessions before it count
     with pytest.raises(EvalError, match="price is unknown"):
         judge_all(finished, target, router, max_cost_usd=Decimal("0.05"))
+
+
+def test_a_judge_on_this_machine_is_asked_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("fake/gpt-judge", "local/gpt-judge"), encoding="utf-8")
+    with Router(tmp_path / "policy.yaml", tmp_path / "state", FakeTransport({})) as router:
+        assert (calls_at_once(router, ["second"]), calls_at_once(router, ["judge"])) == (8, 1)
 
 
 def test_another_judge_needs_another_directory(
@@ -260,81 +266,6 @@ def test_another_judge_needs_another_directory(
         plan_judging(finished, target, other)
     with pytest.raises(EvalError, match="is the run itself"):
         plan_judging(finished, finished, other)
-
-
-def test_kappa_and_slopes_are_the_textbooks() -> None:
-    assert kappa([True] * 25 + [False] * 25, [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15) == 0.4
-    assert kappa([True, True], [True, True]) is None and kappa([], []) is None
-    found = slope([1, 2, 3, 4], [2, 4, 6, 8])
-    assert found is not None and found.value == pytest.approx(2) and found.low == pytest.approx(2)
-    assert slope([1, 1, 1], [1, 2, 3]) is None
-    assert (share(0, 0).value, share(10, 10).low) == (None, pytest.approx(0.6915, abs=1e-4))
-
-
-def labels_file(folder: Path) -> Path:
-    rows = [
-        {"prompt": f"q{i // 2}", "response": "good " * (1 + i % 5) if i % 2 else "bad", "label": bool(i % 2),
-         "model": "small" if i < 20 else "second"}
-        for i in range(40)
-    ]  # fmt: skip
-    path = folder / "labels.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def by_word(call: Call) -> str:
-    shown = json.loads(call.messages[1]["content"])
-    if "first_answer" in shown:
-        return json.dumps({"better": "first" if "good" in shown["first_answer"] else "second"})
-    return grade(3 if "good" in shown["answer"] and shown["question"] != "q0" else 1)
-
-
-def test_a_calibration_measures_the_judge(make_router: Callable[..., Router], tmp_path: Path) -> None:
-    labels = read_labels(labels_file(tmp_path), RUBRIC)
-    found = calibrate(make_router(judge=by_word, third=by_word), "judge", RUBRIC, labels)
-    assert (found.judged, found.base_rate, found.agreement.value) == (40, 0.5, 39 / 40)
-    assert (found.sensitivity.value, found.specificity.value) == (19 / 20, 1.0)
-    assert found.kappa == pytest.approx(0.95)
-    assert found.self_consistency and found.self_consistency.value == 1.0
-    assert found.position_slope and found.position_slope.value == 0.5
-    assert found.position_consistency and found.position_consistency.value == 1.0
-    assert found.cost_per_answer_usd and found.cost_per_answer_usd > 0
-    assert (found.kin, found.family_leniency) == (0, None)
-    kin = calibrate(make_router(third=by_word), "third", RUBRIC, labels, repeats=1)
-    assert kin.kin == 20 and kin.family_leniency == pytest.approx(-0.05) and kin.self_consistency is None
-
-
-def test_a_calibration_is_void_for_another_rubric_judge_or_version(
-    make_router: Callable[..., Router], tmp_path: Path
-) -> None:
-    labels = read_labels(labels_file(tmp_path), RUBRIC)
-    found = calibrate(make_router(judge=by_word), "judge", RUBRIC, labels, repeats=1)
-    path = tmp_path / "calibration.json"
-    path.write_text(json.dumps(found.to_json()), encoding="utf-8")
-    again: Calibration = read_calibration(path)
-    assert again == found
-    changed = Rubric(name="good", instructions="Else?", scale=RUBRIC.scale, passing=3)
-    call = "fake/gpt-judge"
-    assert again.void_because(RUBRIC, "judge", call, ("fake/gpt-judge",)) is None
-    assert "rubric changed" in str(again.void_because(changed, "judge", call))
-    assert "not second" in str(again.void_because(RUBRIC, "second", "fake/claude-judge"))
-    assert "version changed" in str(again.void_because(RUBRIC, "judge", call, ("gpt-next",)))
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"prompt": "q", "label": True}, "no column 'response'"),
-        ({"prompt": "q", "response": "a", "label": "good"}, "neither true nor false nor a grade"),
-        ({"prompt": "q", "response": "a", "label": 7}, "neither true nor false nor a grade"),
-    ],
-)
-def test_a_wrong_label_is_told_by_its_line(tmp_path: Path, row: dict[str, object], said: str) -> None:
-    path = tmp_path / "labels.jsonl"
-    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    with pytest.raises(EvalError, match=said) as caught:
-        read_labels(path, RUBRIC)
-    assert "labels.jsonl:1" in str(caught.value)
 
 
 RUBRIC_FILE = "version: 1\nname: good\ninstructions: Is it good?\nscale: {1: bad, 2: fair, 3: good}\n"
@@ -355,11 +286,10 @@ def test_a_wrong_rubric_is_told(tmp_path: Path, change: tuple[str, str], said: s
         load_rubric(path)
 
 
-def test_the_commands_judge_and_calibrate(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_judge(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
     (tmp_path / "rubric.yaml").write_text(RUBRIC_FILE, encoding="utf-8")
-    labels_file(tmp_path)
     common = ("--judge", "judge", "--rubric", "rubric.yaml", "--policy", "policy.yaml")
     run = CliRunner()
 
@@ -372,11 +302,6 @@ def test_the_commands_judge_and_calibrate(finished: Run, tmp_path: Path, monkeyp
     # The fake provider answers "A fake answer.", which is no verdict: unscored, not wrong.
     assert (said["judged"], said["unscored"], said["failed"]) == (10, 10, 0)
     assert Run(said["out"]).exists and Path(said["out"]).parent == Path("run/judged")
-    calibrated = clearbar("calibrate", *common, "--labels", "labels.jsonl", "--out", "calibration.json", "--yes")
-    assert calibrated.return_value == 2 and "not measured" in calibrated.stdout
-    (tmp_path / "rubric.yaml").write_text(RUBRIC_FILE.replace("good?", "nice?"), encoding="utf-8")
-    void = clearbar("judge", "run", *common, "--yes", "--calibration", "calibration.json")
-    assert void.return_value == 2 and "calibration is void: the rubric changed" in void.stderr
     assert "add --yes" in str(clearbar("judge", "run", *common, "--out", "other").exception)
     compared = ("judge", "run", *common, "--against", "small", "--yes")
     assert clearbar(*compared).return_value == 0

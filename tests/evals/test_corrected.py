@@ -1,0 +1,262 @@
+"""What a judged run proves: nothing by an unmeasured judge, and a corrected rate by a measured one."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from evals.agreement import share
+from evals.calibration import Calibration
+from evals.cli import eval_group
+from evals.judges.rubric import Rubric
+from evals.propose import evidence, write_evidence
+from evals.stats import (
+    JudgeRecord,
+    clopper_pearson_lower,
+    corrected_lower,
+    corrected_rate,
+    labels_needed,
+    lower_behind,
+    part_of_error,
+    upper_behind,
+)
+from evals.store import Manifest, Run
+from evals.summary import standings
+from evals.types import Cell, Failed, NotEnoughEvidenceError, Result, Score, Scored, Unscored, make_sample
+from router.policy.evidence import read_evidence
+
+RUBRIC = Rubric(name="good", instructions="Is it good?", scale={1: "bad", 2: "fair", 3: "good"}, passing=3)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+CALIBRATION = Calibration(
+    judge="judge", call="fake/gpt-judge", versions=("v7",), rubric="good", rubric_sha256=RUBRIC.sha256,
+    created="2026-02-01T00:00:00+00:00", expires="2026-05-02T00:00:00+00:00", labels=400, judged=400, base_rate=0.5,
+    agreement=share(388, 400), kappa=0.94, sensitivity=share(196, 200), specificity=share(192, 200),
+    self_consistency=None, length_slope=None, length_slope_pairs=None, position_flips=None, position_first=None,
+    family_leniency=None, kin=0, cost_per_answer_usd=0.001,
+)  # fmt: skip
+FACTS = {
+    "name": "judge:good@judge", "models": ["judge"], "call": "fake/gpt-judge", "rubric_sha256": RUBRIC.sha256,
+    "pass_at": 1.0, "kin": [],
+}  # fmt: skip
+Judged = Callable[..., Run]
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Judged:
+    """A run that a judge scored, as `clearbar eval judge` leaves it."""
+
+    def write(
+        scores: Sequence[Score], calibration: Calibration | None = CALIBRATION, *, bar: float = 0.9, repeats: int = 1,
+        stop_early: bool = False, **facts: Any,
+    ) -> Run:  # fmt: skip
+        run = Run(tmp_path / "judged")
+        samples = [
+            make_sample("qa", ({"role": "user", "content": f"q{i}"},), "") for i in range(len(scores) // repeats)
+        ]
+        manifest = Manifest(
+            run_id="run-1", suite="s", suite_sha256="ab" * 32, candidates=("small",), repeats=repeats,
+            created="2026-02-01", scorers={"qa": "judge:good@judge"}, bars={"qa": {"min": bar, "confidence": 0.95}},
+            prices={"small": None}, judge={**FACTS, **facts}, stop_early=stop_early,
+        )  # fmt: skip
+        with run.writing():
+            run.plan(manifest, samples)
+            run.append(
+                *(
+                    Result(
+                        cell=Cell(
+                            suite_sha256="ab" * 32, sample=samples[number // repeats].id, candidate="small",
+                            repeat=number % repeats,
+                        ),
+                        score=score,
+                        response="" if isinstance(score, Failed) else "an answer",
+                        cost_usd=None if isinstance(score, Failed) else 0.01,
+                        model_version=None if isinstance(score, Failed) else "v1",
+                    )
+                    for number, score in enumerate(scores)
+                )
+            )  # fmt: skip
+        row = {"suite_sha256": "ab" * 32, "sample": "x", "candidate": "small", "repeat": 0, "score": {"unscored": ""},
+               "cost_usd": "0", "calls": 1, "versions": ["v7"], "texts": []}  # fmt: skip
+        (run.directory / "judgements.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        if calibration is not None:
+            (run.directory / "calibration.json").write_text(json.dumps(calibration.to_json()), encoding="utf-8")
+        return run
+
+    return write
+
+
+def passes(right: int, wrong: int) -> list[Score]:
+    return [Scored(1.0)] * right + [Scored(0.5)] * wrong  # fair does not pass
+
+
+def test_a_measured_judges_rate_is_corrected(judged: Judged) -> None:
+    (standing,) = standings(judged(passes(285, 15)), now=NOW)
+    record = JudgeRecord(right_passed=196, right=200, wrong_failed=192, wrong=200)
+    assert standing.interval == corrected_rate(285, 300, record)
+    assert standing.lower == corrected_lower(285, 300, record)
+    assert standing.correction and standing.correction.judged.value == 0.95
+    assert standing.verdict == "held" and "corrected by 400 labels" in standing.judge_note
+
+
+@pytest.mark.parametrize(
+    ("calibration", "facts", "said"),
+    [
+        (None, {}, "never held against people's labels"),
+        (replace(CALIBRATION, expires="2026-02-28T00:00:00+00:00"), {}, "expired on 2026-02-28"),
+        (replace(CALIBRATION, rubric_sha256="0" * 64), {}, "the rubric changed"),
+        (replace(CALIBRATION, judge="other"), {}, "it is of judge other"),
+        (replace(CALIBRATION, versions=("v6",)), {}, "version changed (v6 is now v7)"),
+        (replace(CALIBRATION, specificity=share(4, 200)), {}, "no better than a coin"),
+        (replace(CALIBRATION, specificity=share(0, 0)), {}, "no right or no wrong answer"),
+        (CALIBRATION, {"rubric_sha256": "1" * 64}, "the rubric changed"),
+    ],
+)
+def test_an_unmeasured_judge_holds_no_bar_however_good_its_scores(
+    judged: Judged, calibration: Calibration | None, facts: dict[str, Any], said: str
+) -> None:
+    run = judged(passes(300, 0), calibration, **facts)
+    (standing,) = standings(run, now=NOW)
+    assert standing.verdict == "not enough evidence"
+    assert (standing.interval.value, standing.lower, standing.upper) == (1.0, 0.0, 1.0)
+    assert standing.judge_note.startswith("judge not calibrated") and said in standing.judge_note
+    with pytest.raises(NotEnoughEvidenceError, match="judge not calibrated"):
+        evidence(run, now=NOW)
+
+
+def test_the_note_says_how_many_labels_it_takes(judged: Judged) -> None:
+    (standing,) = standings(judged(passes(300, 0), None), now=NOW)
+    assert "label at least 30 wrong answers" in standing.judge_note
+    few = replace(CALIBRATION, specificity=share(3, 3), sensitivity=share(3, 3), judged=6)
+    (standing,) = standings(judged(passes(285, 15), few), now=NOW)
+    assert standing.verdict == "not enough evidence"
+    assert "at least 24 labelled wrong answers, there are 3" in standing.judge_note
+
+
+def test_a_panel_or_a_metric_is_not_calibrated(judged: Judged) -> None:
+    run = judged(passes(300, 0))
+    path = run.directory / "run.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["judge"] = {"name": "panel-mean:good@a+b", "models": ["a", "b"]}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    (standing,) = standings(run, now=NOW)
+    assert standing.verdict == "not enough evidence" and "one model that grades by a rubric" in standing.judge_note
+    del manifest["judge"]  # judged before manifests named the judge
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert "judge:good@judge" in standings(run, now=NOW)[0].judge_note
+
+
+def test_failed_calls_are_wrong_and_unscored_answers_left_out(judged: Judged) -> None:
+    scores = [*passes(270, 15), *[Failed("down")] * 15, Unscored("no verdict")]
+    (standing,) = standings(judged(scores), now=NOW)
+    record = CALIBRATION.record
+    assert record and standing.n == 300
+    assert standing.interval.value == pytest.approx(corrected_rate(270, 285, record).value * 285 / 300)
+    assert standing.lower == pytest.approx(corrected_lower(270, 300, record))
+    assert standing.upper >= standing.interval.value
+
+
+def test_repeats_of_a_sample_count_once(judged: Judged) -> None:
+    (standing,) = standings(judged(passes(285, 15), repeats=3), now=NOW)
+    assert standing.n == 100 and standing.lower < standings(judged(passes(285, 15)), now=NOW)[0].lower
+
+
+def test_a_run_that_stopped_early_gets_a_bound_for_any_time(judged: Judged) -> None:
+    at_any_time = standings(judged(passes(285, 15), stop_early=True), now=NOW)[0]
+    assert at_any_time.lower < standings(judged(passes(285, 15)), now=NOW)[0].lower
+
+
+def test_a_judged_rate_below_the_bar_fails_it(judged: Judged) -> None:
+    assert standings(judged(passes(150, 150)), now=NOW)[0].verdict == "failed"
+
+
+def test_evidence_says_that_it_is_corrected_and_ends_with_the_calibration(judged: Judged, tmp_path: Path) -> None:
+    now = NOW + timedelta(days=1)
+    (found,) = evidence(judged(passes(285, 15)), now=now)
+    assert (found["metric"], found["expires"]) == ("pass_rate", CALIBRATION.expires)
+    assert found["judge"]["judged_rate"] == 0.95 and found["lower"] < found["mean"]
+    assert (found["judge"]["wrong_failed"], found["judge"]["wrong"], found["judge"]["labels"]) == (192, 200, 400)
+    write_evidence([found], tmp_path / "evidence")
+    assert read_evidence(tmp_path / "evidence")[0]["qa", "small"].lower == found["lower"]
+
+
+def test_report_propose_and_compare_say_it_plainly(judged: Judged, tmp_path: Path) -> None:
+    run = judged(passes(300, 0), None)
+
+    def clearbar(*arguments: str) -> Any:
+        return CliRunner().invoke(eval_group, [*arguments], standalone_mode=False)
+
+    told = clearbar("report", str(run.directory))
+    assert told.return_value == 2 and "judge not calibrated" in told.stdout
+    (row,) = json.loads(clearbar("report", str(run.directory), "--json").stdout)
+    assert (row["judge_calibrated"], row["verdict"]) == (False, "not enough evidence")
+    refused = clearbar("propose", str(run.directory), "--out", str(tmp_path / "evidence"))
+    assert refused.return_value == 2 and "judge not calibrated" in refused.stderr
+    assert not (tmp_path / "evidence").exists()
+
+
+def test_labels_needed_is_where_the_bound_reaches_the_bar() -> None:
+    rate = clopper_pearson_lower(285, 300, part_of_error(0.95))
+    least = labels_needed(rate, 0.9)
+    assert least == 24
+
+    def bound(wrong: int) -> float:
+        return corrected_lower(285, 300, JudgeRecord(right_passed=100, right=100, wrong_failed=wrong, wrong=wrong))
+
+    assert bound(least) >= 0.9 > bound(least - 1)
+    assert labels_needed(0.9, 0.9) is None and labels_needed(1.0, 0.9) == 1
+
+
+@functools.cache
+def bounds(passed: int, n: int, right_passed: int, right: int, wrong_failed: int, wrong: int) -> tuple[float, float]:
+    record = JudgeRecord(right_passed=right_passed, right=right, wrong_failed=wrong_failed, wrong=wrong)
+    each = part_of_error(0.95)
+    low, high = _clopper(passed, n), 1 - _clopper(n - passed, n)
+    return lower_behind(low, record, each), upper_behind(high, record, each)
+
+
+@functools.cache
+def _clopper(passed: int, n: int) -> float:
+    return clopper_pearson_lower(passed, n, part_of_error(0.95))
+
+
+def misses(n: int, rate: float, sensitivity: float, specificity: float, labels: int, runs: int) -> tuple[float, float]:
+    """Shares of runs in which the corrected lower bound lies above the true rate, and the upper one below it."""
+    random = np.random.default_rng([n, int(100 * rate), int(100 * sensitivity), labels])
+    passed = random.binomial(n, rate * sensitivity + (1 - rate) * (1 - specificity), runs)
+    right_passed = random.binomial(labels, sensitivity, runs)
+    wrong_failed = random.binomial(labels, specificity, runs)
+    found = np.array(
+        [
+            bounds(int(p), n, int(r), labels, int(w), labels)
+            for p, r, w in zip(passed, right_passed, wrong_failed, strict=True)
+        ]
+    )
+    return float(np.mean(found[:, 0] > rate)), float(np.mean(found[:, 1] < rate))
+
+
+JUDGES = [(1.0, 1.0), (0.98, 0.95), (0.8, 0.9), (0.6, 0.5), (0.5, 0.5)]
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("rate", [0.5, 0.9, 0.99])
+def test_the_corrected_bounds_hold_in_95_of_100_runs(rate: float, judge: tuple[float, float]) -> None:
+    assert max(misses(100, rate, *judge, 40, 200)) <= 0.05
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("rate", [0.01, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(("n", "labels"), [(30, 20), (200, 50), (500, 200)])
+def test_the_corrected_bounds_hold_in_95_of_100_runs_at_full_size(
+    n: int, labels: int, rate: float, judge: tuple[float, float]
+) -> None:
+    assert max(misses(n, rate, *judge, labels, 10_000)) <= 0.05
