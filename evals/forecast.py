@@ -13,7 +13,7 @@ from evals.plan import Asks, Plan
 from evals.stats import chance_to_prove, clopper_pearson_lower, samples_for_power, samples_needed
 from evals.store import Run
 from evals.suite import Suite
-from evals.types import Failed, Sample
+from evals.types import CALLS_AT_ONCE, Failed, Sample
 
 CHARACTERS_PER_TOKEN = 4
 """English text in common tokenizers; code and other languages take more tokens."""
@@ -21,8 +21,6 @@ GUESSED_OUTPUT = 256
 """Output tokens of an answer when nothing is known and the suite's `max_tokens` does not say less."""
 FIRST_TOKEN_S, TOKENS_PER_S, LOCAL_TOKENS_PER_S = 0.6, 60.0, 15.0
 """Guessed speed of hosted models, and of one model on this machine."""
-CALLS_AT_ONCE = 8
-"""Where a runner's hosted lane starts; it takes more where the provider allows, so minutes are rather too high."""
 POWER = 0.8
 
 
@@ -92,7 +90,10 @@ class Forecast:
         return total([load.worst_usd for load in self.loads])
 
     def minutes(self, at_once: int = CALLS_AT_ONCE, local: Sequence[str] = ()) -> float:
-        """Of the slowest candidate: each hosted one has `at_once` calls under way, those on this machine take turns."""
+        """Of the slowest candidate: each hosted one has `at_once` calls under way, those on this machine take turns.
+
+        A provider that takes fewer at once makes them more.
+        """
         busy: dict[str, float] = defaultdict(float)
         for load in self.loads:
             if load.candidate in local:

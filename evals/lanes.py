@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from evals.plan import Asks, Job
+from evals.types import CALLS_AT_ONCE
 
 FIRST_LIMIT = 8
 """Calls at once with which a lane starts."""
-DEFAULT_CAP = 64
-"""Calls at once that a hosted provider gets at most, unless the user says otherwise."""
 LONGEST_PAUSE_S = 600.0
 """The longest pause a provider may ask for; after it one more call finds out."""
 
@@ -77,13 +76,13 @@ class Purse:
         self.spent += (held or 0) if cost is None else cost
 
 
-def lanes_of(jobs: Sequence[Job], router: Asks, concurrency: int | None = None) -> dict[str, Lane]:
+def lanes_of(jobs: Sequence[Job], router: Asks, concurrency: int = CALLS_AT_ONCE) -> dict[str, Lane]:
     """One lane for each provider, by candidate; a model on this machine has a lane of its own, with one call at once.
 
     Args:
         jobs: in the order in which they are asked.
         router: knows where each candidate is served.
-        concurrency: calls at once that a hosted provider gets at most; default `DEFAULT_CAP`.
+        concurrency: calls at once that a hosted provider gets at most.
     """
     lanes: dict[tuple[str, str], Lane] = {}
     by_candidate: dict[str, Lane] = {}
@@ -94,7 +93,7 @@ def lanes_of(jobs: Sequence[Job], router: Asks, concurrency: int | None = None) 
             provider = place.call.partition("/")[0]
             is_local = provider == "local"
             key = (place.call if is_local else provider, place.api_base or "")
-            cap = 1 if is_local else concurrency or DEFAULT_CAP
+            cap = 1 if is_local else concurrency
             by_candidate[candidate] = lanes.setdefault(key, Lane(cap))
         by_candidate[candidate].jobs.append(job)
     return by_candidate

@@ -53,7 +53,8 @@ def rescore(path: str | Path, scorers: Mapping[str, str]) -> tuple[pa.Table, lis
     for task in scorers:
         if task not in set(tasks):
             raise EvalError(f"{path}: has no task {task!r}; it has {', '.join(sorted(set(tasks)))}")
-    made = {task: scorer(name) for task, name in scorers.items()}
+    # Who names `code` here asks for it, as a suite does by `allow_code: true`; whether it may run is asked elsewhere.
+    made = {task: scorer(name, **({"allow_code": True} if name == "code" else {})) for task, name in scorers.items()}
     values: list[float | None] = []
     agreements = {task: [0, 0, 0] for task in dict.fromkeys(tasks)}
     is_graded = "quality" in table.column_names

@@ -19,7 +19,7 @@ from evals.plan import Asks, Plan
 from evals.session import Ended, News, Session
 from evals.store import Run
 from evals.suite import Suite
-from evals.types import EvalError, Failed, Result
+from evals.types import CALLS_AT_ONCE, EvalError, Failed, Result
 
 if TYPE_CHECKING:
     from evals.early import EarlyStop
@@ -52,7 +52,7 @@ def execute(
     run: Run,
     *,
     max_cost_usd: Decimal | None = None,
-    concurrency: int | None = None,
+    concurrency: int = CALLS_AT_ONCE,
     max_failures: float = MAX_FAILURES,
     stop_early: Goal | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,

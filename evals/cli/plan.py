@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evals.cli.shared import TOO_LITTLE, chosen_candidates, chosen_sources
+from evals.cli.shared import TOO_LITTLE, chosen_candidates, chosen_sources, concurrency_option
 
 if TYPE_CHECKING:
     from evals.forecast import Forecast, Reach
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--repeats", type=click.IntRange(min=1), help="How often each sample is asked; default: the suite's.")
 @click.option("--source", "sources", multiple=True, metavar="[TASK=]FILE", help="Read samples here instead.")
 @click.option("--seed", type=int, help="Fresh generated samples by another seed.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Calls at once to each hosted model; default 8.")
+@concurrency_option
 @click.option(
     "--earlier", multiple=True, type=click.Path(file_okay=False), help="Earlier run: its tokens, seconds and scores."
 )
@@ -40,7 +40,7 @@ def plan(
     repeats: int | None,
     sources: Sequence[str],
     seed: int | None,
-    concurrency: int | None,
+    concurrency: int,
     earlier: Sequence[str],
     as_json: bool,
 ) -> int:
@@ -48,13 +48,15 @@ def plan(
 
     Exits with 2 when the samples are too few for a bar even if every answer were right.
     """
-    from evals.forecast import CALLS_AT_ONCE, forecast, local_models
+    from evals.forecast import forecast, local_models
     from evals.plan import plan_run
+    from evals.scorers.code import code_allowed
     from evals.store import Run
     from evals.suite import load_suite
     from router import Router
 
-    asked = load_suite(suite, seed=seed, sources=chosen_sources(sources))
+    with code_allowed(True):  # nothing is judged here
+        asked = load_suite(suite, seed=seed, sources=chosen_sources(sources))
     runs = [Run(directory) for directory in earlier]
     for run in runs:
         run.manifest()  # a directory without a run is a mistake, no empty measurement
@@ -63,7 +65,7 @@ def plan(
         target = Run(out if out is not None else Path(os.devnull) / "run")
         planned = plan_run(asked, router, chosen, target, limit=limit, repeats=repeats)
         found = forecast(planned, asked, router, earlier=runs)
-        minutes = found.minutes(concurrency or CALLS_AT_ONCE, local_models(router, chosen))
+        minutes = found.minutes(concurrency, local_models(router, chosen))
     if as_json:
         click.echo(json.dumps({"suite": asked.name, "sha256": asked.sha256, **as_row(found, minutes)}, indent=2))
     else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from evals.cli.shared import allow_code_option, allowing_code
 from evals.types import EvalError
 
 
@@ -18,8 +19,17 @@ from evals.types import EvalError
 @click.option(
     "--show", type=click.IntRange(min=0), default=0, help="So many answers on which score and quality differ."
 )
+@allow_code_option
 @click.option("--json", "as_json", is_flag=True, help="Agreement as JSON.")
-def rescore(table: str, scorers: Sequence[str], more: Sequence[str], out: str, show: int, as_json: bool) -> None:
+def rescore(
+    table: str,
+    scorers: Sequence[str],
+    more: Sequence[str],
+    out: str,
+    show: int,
+    allow_code: bool,
+    as_json: bool,
+) -> None:
     """Score recorded answers again: adds the column `rescored` (null: unscored)."""
     from evals.rescore import disagreements, write_table
     from evals.rescore import rescore as scored_again
@@ -32,7 +42,8 @@ def rescore(table: str, scorers: Sequence[str], more: Sequence[str], out: str, s
         if task in named:
             raise EvalError(f"--scorer names task {task!r} twice")
         named[task] = name
-    fresh, agreements = scored_again(table, named)
+    with allowing_code(allow_code):
+        fresh, agreements = scored_again(table, named)
     write_table(fresh, out)
     if as_json:
         rows = [{name: getattr(one, name) for name in type(one).__slots__} for one in agreements]

@@ -12,7 +12,15 @@ import click
 
 from evals.cli.progress import shown
 from evals.cli.report import print_table
-from evals.cli.shared import BROKEN, TOO_LITTLE, chosen_candidates, chosen_sources
+from evals.cli.shared import (
+    BROKEN,
+    TOO_LITTLE,
+    allow_code_option,
+    allowing_code,
+    chosen_candidates,
+    chosen_sources,
+    concurrency_option,
+)
 from evals.types import EvalError, Failed
 
 if TYPE_CHECKING:
@@ -34,13 +42,14 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on with the run in --out: ask what is missing or failed.")
 @click.option("--yes", is_flag=True, help="Do not ask before calling models.")
 @click.option("--max-cost-usd", type=str, help="Send nothing that could take the run above this.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Calls at once to a hosted provider; default 64.")
+@concurrency_option
 @click.option("--max-failures", type=click.FloatRange(0, 1), default=0.1, help="Share of failed calls that ends it.")
 @click.option(
     "--stop-early",
     type=click.Choice(["cheapest", "all"]),
     help="Leave out who cannot hold a bar, or need not (cheapest), or whose verdict is known (all).",
 )
+@allow_code_option
 @click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
 def run(
     suite: str,
@@ -54,9 +63,10 @@ def run(
     resume: bool,
     yes: bool,
     max_cost_usd: str | None,
-    concurrency: int | None,
+    concurrency: int,
     max_failures: float,
     stop_early: Goal | None,
+    allow_code: bool,
     as_json: bool,
 ) -> int:
     """Ask every sample of SUITE (a YAML or Python file, or a shipped name such as `local`) of every candidate."""
@@ -71,7 +81,8 @@ def run(
     target = Run(out)
     if target.exists and not resume:
         raise EvalError(f"{out} already holds a run; go on with --resume, or give a fresh --out")
-    asked = load_suite(suite, seed=seed, sources=chosen_sources(sources))
+    with allowing_code(allow_code):
+        asked = load_suite(suite, seed=seed, sources=chosen_sources(sources))
     with Router(policy) as router:
         chosen = chosen_candidates(candidates, router.policy.models)
         plan = plan_run(asked, router, chosen, target, limit=limit, repeats=repeats)
@@ -159,12 +170,12 @@ def _show_plan(plan: Plan, candidates: Sequence[str]) -> None:
         click.echo(f"  {plan.done} cells are finished already", err=True)
 
 
-def _show_forecast(plan: Plan, suite: Suite, router: Asks, concurrency: int | None) -> None:
+def _show_forecast(plan: Plan, suite: Suite, router: Asks, concurrency: int) -> None:
     from evals.cli.plan import load_lines, reach_lines
-    from evals.forecast import CALLS_AT_ONCE, forecast, local_models
+    from evals.forecast import forecast, local_models
 
     found = forecast(plan, suite, router)
-    minutes = found.minutes(concurrency or CALLS_AT_ONCE, local_models(router, plan.manifest.candidates))
+    minutes = found.minutes(concurrency, local_models(router, plan.manifest.candidates))
     for line in [load_lines(found, minutes)[-1], *reach_lines(found.reaches)]:
         click.echo(f"  {line}", err=True)
 

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evals.types import EvalError
+import click
+
+from evals.types import CALLS_AT_ONCE, EvalError
 
 BAR_FAILED, TOO_LITTLE, BROKEN = 1, 2, 3
 """Exit codes."""
+
+concurrency_option = click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=CALLS_AT_ONCE,
+    show_default=True,
+    help="Calls at once that a hosted provider gets at most.",
+)
+
+allow_code_option = click.option(
+    "--allow-code",
+    is_flag=True,
+    help="Let the scorer `code` run what models write on this machine: behind a fence, not in a sandbox.",
+)
+
+
+@contextmanager
+def allowing_code(is_allowed: bool) -> Iterator[None]:
+    """Inside, suites and scorers that run code may be made; says what that means."""
+    from evals.scorers.code import code_allowed
+
+    if is_allowed:
+        click.echo(
+            "--allow-code: what models write runs on this machine as you, with limits on time and memory and without "
+            "network and foreign files: a fence against accidents, not a sandbox against an attacker. Best in a "
+            "container without secrets.",
+            err=True,
+        )
+    with code_allowed(is_allowed):
+        yield
 
 
 def chosen_candidates(given: str | None, known: Any) -> list[str]:

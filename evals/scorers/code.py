@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from evals.scorers import fence
 from evals.types import EvalError, Score, Scored, Scorer, Unscored
 
 ALLOWED_BY = "CLEARBAR_ALLOW_CODE"
+_IS_ALLOWED: ContextVar[bool] = ContextVar("clearbar_allow_code", default=False)
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _START_S = 10.0
 """What a busy machine may need to start Python, on top of the time limit of the code."""
@@ -35,7 +37,8 @@ def code(allow_code: bool = False, timeout_s: float = 5.0, memory_mb: int = 512)
     that only continues the prompt is put behind it.
 
     What models write runs on this machine, in a process with limits but not in a sandbox (`evals.scorers.fence`
-    says what is kept from it). So the suite must say `allow_code: true`, and who runs it `CLEARBAR_ALLOW_CODE=1`.
+    says what is kept from it). So the suite must say `allow_code: true`, and who runs it `--allow-code` or
+    `CLEARBAR_ALLOW_CODE=1`.
 
     Args:
         allow_code: must be true.
@@ -47,10 +50,10 @@ def code(allow_code: bool = False, timeout_s: float = 5.0, memory_mb: int = 512)
     """
     if not allow_code:
         raise EvalError("scorer 'code' runs what models write; say `allow_code: true` in the suite to want that")
-    if os.environ.get(ALLOWED_BY) != "1":
+    if not (_IS_ALLOWED.get() or os.environ.get(ALLOWED_BY) == "1"):
         raise EvalError(
-            f"scorer 'code' runs what models write on this machine, with limits but without a sandbox; "
-            f"set {ALLOWED_BY}=1 to allow it here, best inside a container"
+            f"scorer 'code' runs what models write on this machine, behind a fence, not in a sandbox; "
+            f"add --allow-code or set {ALLOWED_BY}=1 to allow it here, best inside a container"
         )
 
     def score(response: str, reference: str) -> Score:
@@ -63,6 +66,16 @@ def code(allow_code: bool = False, timeout_s: float = 5.0, memory_mb: int = 512)
         return run_fenced(program, timeout_s=timeout_s, memory_mb=memory_mb)
 
     return score
+
+
+@contextlib.contextmanager
+def code_allowed(is_allowed: bool) -> Iterator[None]:
+    """Scorers that are made inside may run code, as if the environment said so."""
+    token = _IS_ALLOWED.set(is_allowed)
+    try:
+        yield
+    finally:
+        _IS_ALLOWED.reset(token)
 
 
 def program_of(response: str, tests: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evals.cli import eval_group
+from evals.cli.plan import plan
+from evals.cli.run import run
 from evals.forecast import reach
+from evals.types import CALLS_AT_ONCE
 from router import Router
 
 POLICY = """\
@@ -104,3 +107,8 @@ def test_a_directory_without_a_run_is_no_earlier_run(folder: Path) -> None:
 def test_bars_at_the_ends_have_a_plan_too(bar: float) -> None:
     found = reach("echo", bar, 0.95, 10)
     assert (found.is_possible, found.fewest) == ((True, 1) if bar == 0 else (False, None))
+
+
+def test_plan_and_run_have_one_default_of_calls_at_once() -> None:
+    options = [option for command in (plan, run) for option in command.params if option.name == "concurrency"]
+    assert [option.default for option in options] == [CALLS_AT_ONCE, CALLS_AT_ONCE]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from evals.lanes import DEFAULT_CAP, FIRST_LIMIT, LONGEST_PAUSE_S, Lane, Purse, lanes_of
+from evals.lanes import FIRST_LIMIT, LONGEST_PAUSE_S, Lane, Purse, lanes_of
 from evals.plan import Job
-from evals.types import Cell, make_sample
+from evals.types import CALLS_AT_ONCE, Cell, make_sample
 
 
 def job(number: int, candidate: str = "small") -> Job:
@@ -89,7 +89,7 @@ def test_candidates_of_one_provider_share_a_lane_and_local_models_have_their_own
     assert lanes["d"].limit == 1 and lanes["c"].limit == FIRST_LIMIT
     for _ in range(1000):
         lanes["c"].note_answer(), lanes["d"].note_answer()
-    assert (lanes["c"].limit, lanes["d"].limit) == (DEFAULT_CAP, 1)
+    assert (lanes["c"].limit, lanes["d"].limit) == (CALLS_AT_ONCE, 1)
 
 
 def test_a_purse_holds_the_worst_case_and_gets_back_what_was_not_spent() -> None:
