@@ -16,7 +16,8 @@ Redaction = Callable[[str], str]
 
 # The address is an optional tail of a run: a run without one is then passed over once, not once a letter.
 _EMAIL = re.compile(r"[\w.+-]+(@[\w-]+(?:\.[\w-]+)+)?")
-_LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d(?:[ ()/.-]{0,2}\d){7,}(?!\w)")
+# Between digits also the spaces and dashes that typesetters and models use.
+_LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d(?:[ \u00a0\u2009\u202f()/.\u2010-\u2015-]{0,2}\d){7,}(?!\w)")
 _WORD = re.compile(r"[\w+/=.-]{16,}")
 _OF_THE_FORMAT = re.compile(r"[a-z_]{1,30}")
 """Roles, types and keys of a message: words of OpenAI's format, no text of people."""
@@ -84,13 +85,13 @@ class _Cleaner:
 
     def _text(self, text: str) -> str:
         if text.lstrip()[:1] in ("{", "["):
+            was_message, self._is_message = self._is_message, False
             try:
                 given = json.loads(text)
+                if (kept := self.of(given)) != given:
+                    return json.dumps(kept, ensure_ascii=False)
             except (ValueError, RecursionError):
-                return self._clean(text)
-            was_message, self._is_message = self._is_message, False
-            kept = self.of(given)
-            self._is_message = was_message
-            if kept != given:
-                return json.dumps(kept, ensure_ascii=False)
+                pass  # no JSON, or nested too deep to be read as such: a text like others
+            finally:
+                self._is_message = was_message
         return self._clean(text)
