@@ -50,6 +50,17 @@ def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
     assert len(load_policy(tmp_path / "policy.yaml").rules) == 2
 
 
+def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> None:
+    from evals.judges import load_rubric
+    from evals.judges.measure import read_labels
+
+    for name, language in (("rubric.yaml", "yaml"), ("labels.jsonl", "json")):
+        (text,) = blocks(ROOT / "docs/judges.md", language)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    labels = read_labels(tmp_path / "labels.jsonl", load_rubric(tmp_path / "rubric.yaml"))
+    assert [label.is_right for label in labels] == [True, False]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "policies").rglob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_policy_loads(path: Path) -> None:
     assert load_policy(path).rules

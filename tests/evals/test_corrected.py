@@ -14,14 +14,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import evals.stats.judged as judged_stats
 from evals.agreement import share
 from evals.calibration import Calibration
 from evals.cli import eval_group
+from evals.corrected import attach
+from evals.judges.measure import calibration_of, measure, plan_measurement, read_labels
+from evals.judges.models import RubricJudge
 from evals.judges.rubric import Rubric
+from evals.judges.session import judge_run, judged_manifest, plan_judging
 from evals.propose import evidence, write_evidence
 from evals.stats import (
     JudgeRecord,
     clopper_pearson_lower,
+    clopper_pearson_upper,
     corrected_lower,
     corrected_rate,
     labels_needed,
@@ -32,7 +38,10 @@ from evals.stats import (
 from evals.store import Manifest, Run
 from evals.summary import standings
 from evals.types import Cell, Failed, NotEnoughEvidenceError, Result, Score, Scored, Unscored, make_sample
+from router import Router
 from router.policy.evidence import read_evidence
+from router.transports.fake import FakeTransport
+from router.types import Call
 
 RUBRIC = Rubric(name="good", instructions="Is it good?", scale={1: "bad", 2: "fair", 3: "good"}, passing=3)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -47,6 +56,14 @@ FACTS = {
     "name": "judge:good@judge", "models": ["judge"], "call": "fake/gpt-judge", "rubric_sha256": RUBRIC.sha256,
     "pass_at": 1.0, "kin": [],
 }  # fmt: skip
+POLICY = """\
+version: 1
+models:
+  - {id: small, call: fake/qwen-small, price: {input: 1, output: 2}}
+  - {id: judge, call: fake/gpt-judge, price: {input: 10, output: 20}}
+rules:
+  - {candidates: [small], strategy: fixed}
+"""
 Judged = Callable[..., Run]
 
 
@@ -92,6 +109,13 @@ def judged(tmp_path: Path) -> Judged:
         return run
 
     return write
+
+
+def by_word(call: Call) -> str:
+    shown = json.loads(call.messages[1]["content"])
+    if "first_answer" in shown:
+        return json.dumps({"better": "first" if shown["first_answer"] == "good" else "second"})
+    return json.dumps({"reason": "so", "grade": 3 if shown["answer"] == "good" else 1})
 
 
 def passes(right: int, wrong: int) -> list[Score]:
@@ -215,17 +239,24 @@ def test_labels_needed_is_where_the_bound_reaches_the_bar() -> None:
     assert labels_needed(0.9, 0.9) is None and labels_needed(1.0, 0.9) == 1
 
 
-@functools.cache
-def bounds(passed: int, n: int, right_passed: int, right: int, wrong_failed: int, wrong: int) -> tuple[float, float]:
-    record = JudgeRecord(right_passed=right_passed, right=right, wrong_failed=wrong_failed, wrong=wrong)
+exact_lower, exact_upper = functools.cache(clopper_pearson_lower), functools.cache(clopper_pearson_upper)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same exact bounds, each worked out once: ten thousand runs have few different counts."""
+    monkeypatch.setattr(judged_stats, "clopper_pearson_lower", exact_lower)
+    monkeypatch.setattr(judged_stats, "clopper_pearson_upper", exact_upper)
+
+
+def bounds(passed: int, n: int, right_passed: int, wrong_failed: int, labels: int) -> tuple[float, float]:
+    """Corrected lower and upper bound."""
+    record = JudgeRecord(right_passed=right_passed, right=labels, wrong_failed=wrong_failed, wrong=labels)
     each = part_of_error(0.95)
-    low, high = _clopper(passed, n), 1 - _clopper(n - passed, n)
-    return lower_behind(low, record, each), upper_behind(high, record, each)
-
-
-@functools.cache
-def _clopper(passed: int, n: int) -> float:
-    return clopper_pearson_lower(passed, n, part_of_error(0.95))
+    return (
+        lower_behind(exact_lower(passed, n, each), record, each),
+        upper_behind(exact_upper(passed, n, each), record, each),
+    )
 
 
 def misses(n: int, rate: float, sensitivity: float, specificity: float, labels: int, runs: int) -> tuple[float, float]:
@@ -235,10 +266,7 @@ def misses(n: int, rate: float, sensitivity: float, specificity: float, labels: 
     right_passed = random.binomial(labels, sensitivity, runs)
     wrong_failed = random.binomial(labels, specificity, runs)
     found = np.array(
-        [
-            bounds(int(p), n, int(r), labels, int(w), labels)
-            for p, r, w in zip(passed, right_passed, wrong_failed, strict=True)
-        ]
+        [bounds(int(p), n, int(r), int(w), labels) for p, r, w in zip(passed, right_passed, wrong_failed, strict=True)]
     )
     return float(np.mean(found[:, 0] > rate)), float(np.mean(found[:, 1] < rate))
 
@@ -246,6 +274,7 @@ def misses(n: int, rate: float, sensitivity: float, specificity: float, labels: 
 JUDGES = [(1.0, 1.0), (0.98, 0.95), (0.8, 0.9), (0.6, 0.5), (0.5, 0.5)]
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("judge", JUDGES)
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.99])
 def test_the_corrected_bounds_hold_in_95_of_100_runs(rate: float, judge: tuple[float, float]) -> None:
@@ -253,6 +282,7 @@ def test_the_corrected_bounds_hold_in_95_of_100_runs(rate: float, judge: tuple[f
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("judge", JUDGES)
 @pytest.mark.parametrize("rate", [0.01, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize(("n", "labels"), [(30, 20), (200, 50), (500, 200)])
@@ -260,3 +290,50 @@ def test_the_corrected_bounds_hold_in_95_of_100_runs_at_full_size(
     n: int, labels: int, rate: float, judge: tuple[float, float]
 ) -> None:
     assert max(misses(n, rate, *judge, labels, 10_000)) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("bar", "rate", "sensitivity", "specificity", "n", "labels"),
+    [(0.8, 0.9, 0.98, 0.95, 500, 20), (0.8, 0.9, 0.95, 0.9, 200, 400), (0.9, 0.95, 0.98, 0.95, 2_000, 50)],
+)
+def test_so_many_labels_do_as_the_page_says(
+    bar: float, rate: float, sensitivity: float, specificity: float, n: int, labels: int
+) -> None:
+    passed = round(n * (rate * sensitivity + (1 - rate) * (1 - specificity)))
+    record = JudgeRecord(right_passed=round(labels * sensitivity), right=labels,
+                         wrong_failed=round(labels * specificity), wrong=labels)  # fmt: skip
+    assert corrected_lower(passed, n, record) >= bar
+
+
+def test_the_way_from_verdicts_to_evidence(tmp_path: Path) -> None:
+    source = Run(tmp_path / "run")
+    samples = [make_sample("qa", ({"role": "user", "content": f"q{i}"},), "") for i in range(100)]
+    manifest = Manifest(
+        run_id="run-1", suite="s", suite_sha256="0" * 64, candidates=("small",), repeats=1, created="2026-01-01",
+        scorers={"qa": "exact"}, bars={"qa": {"min": 0.5, "confidence": 0.95}}, prices={"small": None},
+    )  # fmt: skip
+    with source.writing():
+        source.plan(manifest, samples)
+        for i, sample in enumerate(samples):
+            cell = Cell(suite_sha256="0" * 64, sample=sample.id, candidate="small")
+            response = "good" if i < 80 else "bad"
+            source.append(Result(cell=cell, score=Scored(0.0), response=response, cost_usd=0.01, model_version="v1"))
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    with Router(tmp_path / "policy.yaml", tmp_path / "state", FakeTransport({"judge": by_word})) as router:
+        judge = RubricJudge(router, "judge", RUBRIC)
+        target = Run(tmp_path / "judged")
+        fresh = judged_manifest(manifest, judge, RUBRIC.sha256, router=router, rubric=RUBRIC)
+        judge_run(plan_judging(source, target, fresh), judge, fresh, target, samples)
+        with pytest.raises(NotEnoughEvidenceError, match="never held against"):
+            evidence(target)
+        rows = [{"prompt": f"p{i}", "response": word, "label": word == "good"} for i in range(50)
+                for word in ("good", "bad")]  # fmt: skip
+        (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        labels = read_labels(tmp_path / "labels.jsonl", RUBRIC)
+        plan = plan_measurement(router, "judge", RUBRIC, labels, tmp_path / "verdicts", repeats=1)
+        measure(plan)
+        (tmp_path / "calibration.json").write_text(json.dumps(calibration_of(plan, router).to_json()), encoding="utf-8")
+    attach(target, tmp_path / "calibration.json")
+    (found,) = evidence(target)
+    assert found["mean"] == 0.8 and 0.5 < found["lower"] < clopper_pearson_lower(80, 100)
+    assert found["judge"]["labels"] == 100 and found["judge"]["same_family"] is False
