@@ -46,20 +46,22 @@ class Apart:
 
 
 def fresh_samples(
-    state: Path, tasks: Sequence[str], *, days: float, per_task: int = MOST_SAMPLES, seed: int = 0
+    state: Path, anchors: Sequence[Sample], *, days: float, per_task: int = MOST_SAMPLES, seed: int = 0
 ) -> dict[str, list[Sample]]:
     """Requests of the last `days` out of a router's state directory, redacted, at most so many of each task.
+
+    Of the anchors' tasks, and without those requests that are anchors themselves: they would hide a change.
 
     Raises:
         EvalError: there is no ledger, or it holds no text.
     """
+    known = {str(sample.metadata.get("source")).rpartition(":")[2] for sample in anchors}
     found: dict[str, list[Sample]] = {}
-    for task in tasks:
+    for task in dict.fromkeys(sample.task for sample in anchors):
         entry = LedgerEntry(state=str(state.absolute()), tasks=[task], per_task=per_task, days=days)
-        rows = drawn_rows(entry, task, Path(), seed=seed)
         found[task] = [
             make_sample(task, tuple(row["messages"]), row["reference"], metadata={"source": place})
-            for place, row in rows
+            for place, row in drawn_rows(entry, task, Path(), seed=seed, without=known)
         ]
     return found
 

@@ -51,10 +51,7 @@ def drift(
     for run in runs:
         if run is not None:
             run.manifest()  # refuses a directory without a run
-    requests = None
-    if ledger is not None:
-        tasks = list(dict.fromkeys(sample.task for sample in Run(anchors).samples()))
-        requests = fresh_samples(ledger, tasks, days=days)
+    requests = None if ledger is None else fresh_samples(ledger, Run(anchors).samples(), days=days)
     found = compared(Run(anchors), runs[1], runs[2], None if rescored is None else Path(rescored), requests=requests)
     if as_json:
         click.echo(json.dumps({"findings": [asdict(one) for one in found], "conclusion": conclusion(found)}, indent=2))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,9 @@ def ledger_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) 
     return rows
 
 
-def drawn_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
+def drawn_rows(
+    ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0, without: Collection[str] = ()
+) -> list[tuple[str, Mapping[str, Any]]]:
     """Answered requests, at most so many of each task, with `messages`, `reference`, `task`, `model`, `request_id`.
 
     Which ones is drawn by the seed and each request's id, so a ledger that grows keeps most of its sample. Of
@@ -54,6 +56,7 @@ def drawn_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) -
         task: the ledger's task to take when `ledger` names none.
         folder: where the state directory and the file of a redaction start from.
         seed: of the draw.
+        without: ids of requests that may not be drawn.
 
     Raises:
         EvalError: there is no ledger, or it holds no text.
@@ -68,7 +71,9 @@ def drawn_rows(ledger: LedgerEntry, task: str, folder: Path, *, seed: int = 0) -
             drawn = [
                 kept
                 for name in tasks
-                for kept in _drawn(reader, [request for request, of in found if of == name], ledger.per_task, seed)
+                for kept in _drawn(
+                    reader, [one for one, of in found if of == name and one not in without], ledger.per_task, seed
+                )
             ]
     except StoreError as error:
         raise EvalError(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -57,7 +58,7 @@ def test_the_same_traffic_on_other_days_is_no_alarm(tmp_path: Path) -> None:
     random = Random(1)
     run = anchors_of(tmp_path / "run", samples(random, PARCEL, 100))
     state = serve(tmp_path, [request(random, PARCEL) for _ in range(60)])
-    found = drift(run, requests=fresh_samples(state, ["support"], days=1))
+    found = drift(run, requests=fresh_samples(state, run.samples(), days=1))
     assert {(one.about, one.verdict) for one in found} == {("traffic", "same")}
     assert conclusion(found).endswith("Nothing is said about: judge, model.")
 
@@ -66,7 +67,7 @@ def test_new_questions_of_the_same_length_are_changed_traffic(tmp_path: Path) ->
     random = Random(1)
     run = anchors_of(tmp_path / "run", samples(random, PARCEL, 100))
     state = serve(tmp_path, [request(random, PARCEL if i % 3 else REFUND) for i in range(60)])
-    found = drift(run, requests=fresh_samples(state, ["support"], days=1))
+    found = drift(run, requests=fresh_samples(state, run.samples(), days=1))
     (words,) = [one for one in found if one.measure.startswith("wording")]
     assert words.verdict == "changed" and words.now > words.before
     assert "The traffic changed on support" in conclusion(found)
@@ -74,11 +75,23 @@ def test_new_questions_of_the_same_length_are_changed_traffic(tmp_path: Path) ->
 
 def test_a_few_requests_or_none_decide_nothing(tmp_path: Path) -> None:
     random = Random(1)
-    run = anchors_of(tmp_path / "run", samples(random, PARCEL, 100))
+    asked = samples(random, PARCEL, 100)
     state = serve(tmp_path, [request(random, PARCEL) for _ in range(6)])
-    for tasks in (["support"], ["other"]):
-        found = drift(run, requests=fresh_samples(state, tasks, days=1))
+    for anchors in (asked, [replace(sample, task="other") for sample in asked]):
+        run = anchors_of(tmp_path / anchors[0].task, anchors)
+        found = drift(run, requests=fresh_samples(state, anchors, days=1))
         assert {one.verdict for one in found} == {"not enough evidence"}
+
+
+def test_anchors_out_of_the_ledger_are_not_held_against_themselves(tmp_path: Path) -> None:
+    random = Random(1)
+    state = serve(tmp_path, [request(random, PARCEL) for _ in range(80)])
+    drawn = fresh_samples(state, [make_sample("support", (), "")], days=1, per_task=50)["support"]
+    fresh = fresh_samples(state, drawn, days=1)["support"]
+    assert (len(drawn), len(fresh)) == (50, 30)
+    assert not {sample.prompt for sample in drawn} & {sample.prompt for sample in fresh}
+    found = drift(anchors_of(tmp_path / "run", drawn), requests={"support": fresh})
+    assert {one.verdict for one in found} == {"same"} and {one.note for one in found} == {""}
 
 
 def test_redaction_alone_is_no_change() -> None:
