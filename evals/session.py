@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LEAST_CALLS = 20
 """Fewer finished calls than this are too few to call a run broken."""
-TRIES = 5
+TRIES = 10
 """How often a call is asked again that the provider turned away (which costs nothing)."""
 PAUSE_S = 1.0
 """For a provider that turns calls away without saying for how long."""
@@ -159,7 +159,7 @@ class Session:
         try:
             result, error, done = await self._ask(job)
             self._listen(lane, job, started_s, error, done)
-            if isinstance(error, RateLimitedError) and self._turned_away[job.cell] < TRIES:
+            if error is not None and _is_turned_away(error) and self._turned_away[job.cell] < TRIES:
                 self._turned_away[job.cell] += 1
                 lane.put_back(job)
                 cost = _billed(error)
@@ -187,6 +187,7 @@ class Session:
                 task=sample.task,
                 workflow="eval",
                 run_id=self._run_id,
+                patience_s=0.0,  # a pause that a provider asks for is the whole lane's, which only hears of it here
                 **job.params,
             )
             return Result(cell=job.cell, score=Failed("")), None, done
@@ -224,6 +225,13 @@ class Session:
         if self._finished >= LEAST_CALLS and self._failed > self._max_failures * self._finished:
             self.is_failing = self._is_closed = True
         self._tell(News(result, self._purse.spent, self.skipped))
+
+
+def _is_turned_away(error: RouterError) -> bool:
+    """Whether the same call may succeed later, by the provider's own word."""
+    if isinstance(error, ProviderUnavailableError):
+        return error.retry_after_s is not None
+    return isinstance(error, RateLimitedError)
 
 
 def _response(done: Any) -> str:

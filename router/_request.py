@@ -64,6 +64,7 @@ def _request(
     bar: float | None = None,
     max_cost_usd: Decimal | str | float | None = None,
     timeout_s: float | None = None,
+    patience_s: float | None = None,
     **rest: Any,
 ) -> Request:
     named = {name: rest.pop(name) for name in TAG_NAMES if rest.get(name) is not None}
@@ -77,6 +78,8 @@ def _request(
         raise InvalidRequestError(f"bar must be a number from 0 to 1, got {_shown(bar)}")
     if timeout_s is not None and not (_is_number(timeout_s) and timeout_s > 0):
         raise InvalidRequestError(f"timeout_s must be a number of seconds above 0, got {_shown(timeout_s)}")
+    if patience_s is not None and not (_is_number(patience_s) and patience_s >= 0):
+        raise InvalidRequestError(f"patience_s must be a number of seconds from 0 on, got {_shown(patience_s)}")
     _check_counts(rest)
     if (body := rest.get("extra_body")) is not None:
         _check_body(body)
@@ -90,6 +93,7 @@ def _request(
         bar=bar,
         max_cost_usd=None if max_cost_usd is None else _dollars(max_cost_usd),
         timeout_s=timeout_s,
+        patience_s=patience_s,
     )
 
 

@@ -144,7 +144,7 @@ class Router:
             if not ruling.decision.plan:
                 raise journey.no_route()
             calls = self._calls(request, ruling, journey.deadline_s)
-            way = flow.run(calls, now_s=time.monotonic(), deadline_s=journey.deadline_s)
+            way = flow.run(calls, now_s=time.monotonic(), deadline_s=journey.deadline_s, patience_s=request.patience_s)
             call, reply = yield from journey.pay(way)
         except BaseException as error:
             journey.fail(error)

@@ -50,7 +50,12 @@ Flow = Generator[Call | Sleep, Heard, tuple[Call, Reply]]
 
 
 def run(
-    plan: Sequence[Sequence[Call]], *, now_s: float, deadline_s: float | None = None, rng: random.Random | None = None
+    plan: Sequence[Sequence[Call]],
+    *,
+    now_s: float,
+    deadline_s: float | None = None,
+    patience_s: float | None = None,
+    rng: random.Random | None = None,
 ) -> Flow:
     """Try each model of a plan until one answers.
 
@@ -63,6 +68,7 @@ def run(
         plan: for each model, in order, one call per deployment.
         now_s: the driver's monotonic clock at the start.
         deadline_s: when the request's time ends, on the same clock.
+        patience_s: the longest pause a provider may ask for; default by whether another model stands by.
         rng: source of the jitter.
 
     Returns:
@@ -101,7 +107,8 @@ def run(
                 continue  # another place, with another key and its own limits
             if not failure.retryable:
                 break
-            pause_s = _pause(failure, turn - len(calls) + 1, rng, has_next=models_left > 1)
+            most_s = patience_s if patience_s is not None else PATIENCE_S if models_left > 1 else LAST_PATIENCE_S
+            pause_s = _pause(failure, turn - len(calls) + 1, rng, most_s)
             if pause_s is None or (share_end is not None and now_s + pause_s > share_end - LEAST_TIME_S):
                 break
             now_s = (yield Sleep(seconds=pause_s)).now_s
@@ -112,11 +119,10 @@ def run(
     raise _end(failures, denial, is_late=deadline_s is not None and deadline_s - now_s < LEAST_TIME_S)
 
 
-def _pause(failure: ProviderError, repeat: int, rng: random.Random, *, has_next: bool) -> float | None:
+def _pause(failure: ProviderError, repeat: int, rng: random.Random, patience_s: float) -> float | None:
     """Seconds until the repeat, or None when moving on is better."""
     if failure.retry_after_s is None:
         return rng.uniform(0.0, 2 * BACKOFF_S * 2**repeat)
-    patience_s = PATIENCE_S if has_next else LAST_PATIENCE_S
     return max(0.0, failure.retry_after_s) if failure.retry_after_s <= patience_s else None
 
 

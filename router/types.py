@@ -59,6 +59,8 @@ class Request:
     max_cost_usd: Decimal | None = None
     """Upper bound over everything the request may be billed, failed attempts included."""
     timeout_s: float | None = None
+    patience_s: float | None = None
+    """The longest pause a provider may ask for that is waited out here; a longer one is an error at once."""
     stream: bool = False
 
     @property

@@ -12,7 +12,7 @@ import pytest
 
 from evals.lanes import Lane, Purse
 from evals.plan import Job
-from evals.session import PAUSE_S, Ended, News, Session
+from evals.session import PAUSE_S, TRIES, Ended, News, Session
 from evals.types import Cell, Failed, Scored, make_sample
 from router.errors import ProviderUnavailableError, RateLimitedError
 from router.spend.prices import Price
@@ -28,6 +28,7 @@ class Asked:
 
     async def acomplete(self, messages: object, **options: object) -> Any:
         self.calls += 1
+        self.options = options
         answer = self._answer()
         if isinstance(answer, Exception):
             raise answer
@@ -77,7 +78,7 @@ def test_an_answer_from_the_cache_without_a_price_has_an_unknown_cost() -> None:
 def test_a_call_that_is_turned_away_for_good_fails_after_some_tries() -> None:
     router = Asked(lambda: RateLimitedError("slow down", retry_after_s=0.0))
     ((result,), lane, _) = run(router)
-    assert isinstance(result.score, Failed) and router.calls == 6
+    assert isinstance(result.score, Failed) and router.calls == 1 + TRIES
     assert lane.limit < 8
 
 
@@ -85,6 +86,17 @@ def test_a_call_that_is_turned_away_for_good_fails_after_some_tries() -> None:
 def test_complaints_that_the_router_has_mended_itself_still_slow_the_lane(error: str) -> None:
     _, lane, _ = run(Asked(lambda: answer(errors=[error])))
     assert lane.limit == 4
+
+
+def test_a_pause_the_provider_asks_for_is_the_lanes_and_not_the_routers() -> None:
+    errors: list[Any] = [
+        ProviderUnavailableError("down", retry_after_s=0.01),
+        RateLimitedError("m", retry_after_s=0.01),
+    ]
+    router = Asked(lambda: errors.pop() if errors else answer())
+    ((result,), _, _) = run(router)
+    assert result.score == Scored(1.0) and router.calls == 3
+    assert router.options["patience_s"] == 0
 
 
 def test_a_provider_that_is_down_is_not_asked_the_same_again() -> None:

@@ -136,6 +136,13 @@ def test_a_lone_model_may_ask_for_a_longer_pause_but_not_for_hours() -> None:
         Driver([limited(86_400.0)]).run([calls("a")])
 
 
+@pytest.mark.parametrize(("retry_after_s", "sleeps_s"), [(1.0, [1.0]), (1.5, [])])
+def test_no_pause_is_longer_than_the_callers_patience(retry_after_s: float, sleeps_s: list[float]) -> None:
+    driver = Driver(lambda call: OK if call.model == "b" else limited(retry_after_s))
+    driver.run([calls("a"), calls("b")], patience_s=1.0)
+    assert driver.sleeps_s == sleeps_s
+
+
 def test_a_pause_that_would_outlast_the_deadline_is_not_made() -> None:
     driver = Driver([limited(30.0)])
     with pytest.raises(RateLimitedError):

@@ -75,6 +75,7 @@ def test_amounts_are_exact(given: Any, amount: str | None) -> None:
         pytest.param({"bar": float("nan")}, "bar must be a number from 0 to 1, got nan", id="bar nan"),
         pytest.param({"bar": True}, "bar must be a number from 0 to 1, got True", id="bar true"),
         pytest.param({"bar": "0.9"}, "bar must be a number from 0 to 1, got '0.9'", id="bar as text"),
+        pytest.param({"patience_s": -1}, "patience_s must be a number of seconds from 0 on, got -1", id="no patience"),
         pytest.param({"timeout_s": 0}, "timeout_s must be a number of seconds above 0, got 0", id="no time"),
         pytest.param({"timeout_s": float("inf")}, "timeout_s must be", id="endless time"),
         pytest.param({"max_cost_usd": -1}, "max_cost_usd must be an amount in USD from 0", id="negative amount"),
