@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
 
-from evals.outcomes import by_pair, value_of
+from evals.corrected import Judging, discernment, judging_of, seen_value
+from evals.outcomes import by_pair
 from evals.stats import (
     Interval,
     anytime_difference,
@@ -83,7 +84,8 @@ def compare(run: Run, a: str, b: str, *, margin: float = DEFAULT_MARGIN) -> list
     """Compare two candidates on the samples that both answered, task by task.
 
     `a` is *not worse* on a task if its true mean is proved to lie above that of `b` less the margin, and *worse* if it
-    is proved to lie below. Both kinds of proof are adjusted for the number of tasks (Holm).
+    is proved to lie below. Both kinds of proof are adjusted for the number of tasks (Holm). A judge's mistakes shrink
+    differences, so the margin shrinks with them; a judge that nobody has calibrated proves nothing.
 
     Args:
         run: a run, also an unfinished one.
@@ -103,7 +105,12 @@ def compare(run: Run, a: str, b: str, *, margin: float = DEFAULT_MARGIN) -> list
     if not 0 <= margin < 1:
         raise EvalError(f"--margin {margin!r}: give a difference of means from 0 to below 1, such as 0.02")
     pairs, unpaired = paired(answers_of(run), a, b)
-    findings = {task: paired_tests(found, margin, manifest.stop_early) for task, found in pairs.items()}
+    judging = judging_of(run, manifest)
+    findings = {
+        task: paired_tests(found, margin, manifest.stop_early) if judging is None
+        else _judged_tests(found, margin, manifest.stop_early, judging)
+        for task, found in pairs.items()
+    }  # fmt: skip
     if not findings:
         raise EvalError(f"{run.directory}: no sample has a score of both {a!r} and {b!r} yet; go on with --resume")
     not_worse = holm({task: one.p_not_worse for task, one in findings.items()})
@@ -146,9 +153,10 @@ def answers_of(run: Run) -> Answers:
     """Read a run's values."""
     samples = {sample.id: sample for sample in run.samples()}
     manifest = run.manifest()
+    judging = judging_of(run, manifest)
     by_candidate: dict[str, dict[str, tuple[float, Result]]] = {name: {} for name in manifest.candidates}
     for (sample, candidate), results in by_pair(run).items():
-        values = [value for value in map(value_of, results) if value is not None]
+        values = [value for result in results if (value := seen_value(result, judging)) is not None]
         if candidate in by_candidate and sample in samples and values:
             by_candidate[candidate][sample] = fmean(values), results[0]
     return Answers(samples=samples, tasks=tuple(manifest.scorers), by_candidate=by_candidate)
@@ -205,6 +213,23 @@ def paired_tests(pairs: Sequence[Pair], margin: float, is_stopped_early: bool) -
         p_not_worse=p_above(a, b, -margin),
         p_worse=p_above(b, a, margin),
         method="exact" if {*a, *b} <= {0.0, 1.0} else "betting",
+    )
+
+
+def _judged_tests(pairs: Sequence[Pair], margin: float, is_stopped_early: bool, judging: Judging) -> Findings:
+    """The same for scores of a judge that errs alike on both candidates.
+
+    A true difference d looks like d times (sensitivity + specificity - 1); the test and the bounds of these two have a
+    third of the error each.
+    """
+    low, high = discernment(judging, DEFAULT_CONFIDENCE)
+    found = paired_tests(pairs, margin * high, is_stopped_early)
+    not_worse = p_not_worse(pairs, margin * low, is_stopped_early) if low > 0 else 1.0
+    return replace(
+        found,
+        p_not_worse=min(1.0, 3 * not_worse),
+        p_worse=min(1.0, 3 * found.p_worse) if low > 0 else 1.0,
+        method=f"{found.method}, {'as judged' if judging.gap is None else 'judge not calibrated'}",
     )
 
 

@@ -21,6 +21,7 @@ from evals.stats import (
     Interval,
     JudgeRecord,
     anytime_lower,
+    clopper_pearson_lower,
     clopper_pearson_upper,
     corrected_rate,
     labels_needed,
@@ -187,13 +188,36 @@ def attach(run: Run, source: str | Path) -> None:
     replace_file(run.directory / CALIBRATION, Path(source).read_text(encoding="utf-8"))
 
 
+def seen_value(result: Result, judging: Judging | None) -> float | None:
+    """A cell's worth for a comparison: `value_of`, and pass or fail where a calibration says what those are worth."""
+    value = value_of(result)
+    if value is None or judging is None or judging.calibration is None:
+        return value
+    return float(value >= float(judging.facts["pass_at"]) - 1e-9)
+
+
+def discernment(judging: Judging, confidence: float) -> tuple[float, float]:
+    """Bounds of sensitivity + specificity - 1, to which a judge shrinks differences; from 0 to 1 if uncalibrated."""
+    record = None if judging.calibration is None else judging.calibration.record
+    if record is None:
+        return 0.0, 1.0
+    each = part_of_error(confidence)
+    low = clopper_pearson_lower(record.right_passed, record.right, each) + clopper_pearson_lower(
+        record.wrong_failed, record.wrong, each
+    )
+    high = clopper_pearson_upper(record.right_passed, record.right, each) + clopper_pearson_upper(
+        record.wrong_failed, record.wrong, each
+    )
+    return max(0.0, low - 1), max(0.0, high - 1)
+
+
 def compared_by(judging: Judging) -> str:
     """What a judge's mistakes do to a difference of two candidates, in words."""
     if judging.calibration is None or judging.calibration.record is None:
-        return f"as judged by {judging.name}, judge not calibrated ({judging.gap}): the order of the two may be its own"
+        return f"as judged by {judging.name}, judge not calibrated ({judging.gap}): nothing is proved"
     record = judging.calibration.record
     shrunk = record.sensitivity + record.specificity - 1
     return (
         f"as judged by {judging.name}: its mistakes shrink a difference of pass rates to about {shrunk:.0%}, if it "
-        "makes them alike on both, and a margin with it"
+        "makes them alike on both; the margin shrinks with it"
     )

@@ -129,7 +129,9 @@ def _verdict(entry: Entry) -> Markup:
     if standing.verdict is None:
         return tag("span", "no bar to hold", class_="muted")
     if standing.verdict == "not enough evidence":
-        if entry.missing is not None:
+        if standing.judge_note:
+            why = standing.judge_note
+        elif entry.missing is not None:
             why = f"about {entry.missing:,} more samples would prove it at this rate"
         elif standing.bar is not None and standing.interval.value <= standing.bar:
             why = "its mean lies below the bar; more samples will rather show that it fails"

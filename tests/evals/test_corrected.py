@@ -18,6 +18,7 @@ import evals.stats.judged as judged_stats
 from evals.agreement import share
 from evals.calibration import Calibration
 from evals.cli import eval_group
+from evals.compare import compare
 from evals.corrected import attach
 from evals.judges.measure import calibration_of, measure, plan_measurement, read_labels
 from evals.judges.models import RubricJudge
@@ -52,6 +53,7 @@ CALIBRATION = Calibration(
     self_consistency=None, length_slope=None, length_slope_pairs=None, position_flips=None, position_first=None,
     family_leniency=None, kin=0, cost_per_answer_usd=0.001,
 )  # fmt: skip
+LASTING = replace(CALIBRATION, expires=None)
 FACTS = {
     "name": "judge:good@judge", "models": ["judge"], "call": "fake/gpt-judge", "rubric_sha256": RUBRIC.sha256,
     "pass_at": 1.0, "kin": [],
@@ -222,9 +224,35 @@ def test_report_propose_and_compare_say_it_plainly(judged: Judged, tmp_path: Pat
     assert told.return_value == 2 and "judge not calibrated" in told.stdout
     (row,) = json.loads(clearbar("report", str(run.directory), "--json").stdout)
     assert (row["judge_calibrated"], row["verdict"]) == (False, "not enough evidence")
+    page = tmp_path / "page.html"
+    clearbar("report", str(run.directory), "--html", str(page))
+    assert "judge not calibrated" in page.read_text(encoding="utf-8")
     refused = clearbar("propose", str(run.directory), "--out", str(tmp_path / "evidence"))
     assert refused.return_value == 2 and "judge not calibrated" in refused.stderr
     assert not (tmp_path / "evidence").exists()
+
+
+@pytest.mark.parametrize(
+    ("calibration", "margin", "verdict"),
+    [
+        (LASTING, 0.1, "not worse"),
+        (None, 0.1, "not enough evidence"),
+        (replace(LASTING, sensitivity=share(140, 200), specificity=share(140, 200)), 0.1, "not enough evidence"),
+    ],
+)
+def test_a_comparison_counts_that_a_judge_shrinks_differences(
+    judged: Judged, calibration: Calibration | None, margin: float, verdict: str
+) -> None:
+    run = judged(passes(285, 15), calibration)
+    twin = replace(run.manifest(), candidates=("small", "twin"))
+    with run.writing():
+        run.plan(twin, run.samples())
+        # The same scores, but for four samples that only one of the two has right.
+        for number, result in enumerate(list(run.results().values())):
+            score = Scored(float(number >= 2)) if number < 285 else Scored(float(number < 287))
+            run.append(replace(result, cell=replace(result.cell, candidate="twin"), score=score))
+    (found,) = compare(run, "small", "twin", margin=margin)
+    assert found.verdict == verdict
 
 
 def test_labels_needed_is_where_the_bound_reaches_the_bar() -> None:
