@@ -46,10 +46,11 @@ def calibrate(
     from pathlib import Path
 
     from evals.cli.judge import confirmed, worst_usd
-    from evals.cli.run import _amount as amount
+    from evals.cli.run import amount
     from evals.cli.shared import BROKEN, TOO_LITTLE
     from evals.judges import load_rubric
-    from evals.judges.measure import calibration_of, measure, plan_measurement, read_labels
+    from evals.judges.labels import read_labels
+    from evals.judges.measure import calibration_of, measure, plan_measurement
     from evals.store import replace_file
     from evals.summary import MAX_FAILED
     from evals.types import EvalError

@@ -40,7 +40,7 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
     Exits with 2 when the cap stopped it or a calibration is void, 3 when more than 5 % of the judge's calls failed.
     """
     from evals.calibration import read_calibration
-    from evals.cli.run import _amount as amount
+    from evals.cli.run import amount
     from evals.cli.shared import BROKEN, TOO_LITTLE
     from evals.corrected import attach, judging_of
     from evals.judges.session import calls_at_once, judge_run, judged_manifest, plan_judging

@@ -77,7 +77,7 @@ def run(
     from evals.summary import MAX_FAILED
     from router import Router
 
-    cap = _amount(max_cost_usd)
+    cap = amount(max_cost_usd)
     target = Run(out)
     if target.exists and not resume:
         raise EvalError(f"{out} already holds a run; go on with --resume, or give a fresh --out")
@@ -137,7 +137,8 @@ def run(
     return 0
 
 
-def _amount(text: str | None) -> Decimal | None:
+def amount(text: str | None) -> Decimal | None:
+    """The dollars of --max-cost-usd; None where it was not given."""
     if text is None:
         return None
     try:

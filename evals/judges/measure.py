@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,31 +22,18 @@ from pathlib import Path
 from evals.agreement import Share, Slope, kappa, share, slope
 from evals.calibration import Calibration, expiry
 from evals.judges.asking import is_kin
+from evals.judges.labels import Label, pairs_of
 from evals.judges.models import Judge, Judged, PairwiseJudge, RubricJudge, verdicts_of
 from evals.judges.rubric import Rubric
 from evals.judges.session import Item, Judging, calls_at_once, judge_run, judged_manifest, read_judgements
 from evals.plan import Asks
-from evals.sources.files import read_rows
 from evals.store import Manifest, Run
-from evals.types import Cell, EvalError, Failed, Result, Sample, Scored, Unscored, make_sample
+from evals.types import Cell, EvalError, Failed, Result, Scored, Unscored
 
-MAX_PAIRS = 50
-"""Pairs of answers to one prompt that are compared in both orders."""
 UNKNOWN = "unknown"
 """Stands for the model of an answer that names none."""
 _LEAST_MISTAKES = 3
 """Fewer mistakes than this say nothing about what mistakes go along with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """One labelled answer."""
-
-    sample: Sample
-    """The question; its id is of question, reference and answer together."""
-    response: str
-    is_right: bool
-    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,53 +58,6 @@ class Measurement:
         return len(self.items[0]) * grader.calls_each + len(self.items[1]) * comparer.calls_each
 
 
-def read_labels(path: str | Path, rubric: Rubric) -> list[Label]:
-    """Read labelled answers: columns `prompt`, `response`, `label`, and if known `reference` and `model`.
-
-    A label is true or false, or, where any label of the file is neither these nor 0 or 1, a grade of the rubric.
-    The same answer labelled again counts once.
-
-    Raises:
-        EvalError: the file or one of its rows is wrong, or an answer is labelled right and wrong.
-    """
-    rows = [(f"{path}:{line}", row) for line, row in read_rows(Path(path))]
-    for place, row in rows:
-        for name in ("prompt", "response", "label"):
-            if name not in row:
-                raise EvalError(f"{place}: has no column {name!r}; a labelled answer has prompt, response and label")
-    words = {"true": True, "false": False, "1": True, "0": False, "pass": True, "fail": False}
-    given = [str(row["label"]).strip().casefold() for _, row in rows]
-    is_binary = all(label in words for label in given)
-    labels: dict[str, Label] = {}
-    for (place, row), word in zip(rows, given, strict=True):
-        is_right = words[word] if is_binary else _grade(word, place, rubric) >= rubric.passing
-        message, response = {"role": "user", "content": str(row["prompt"])}, str(row["response"])
-        # The task makes the id one of the answer, too.
-        task = f"labels/{hashlib.sha256(response.encode()).hexdigest()[:16]}"
-        sample = make_sample(task, (message,), str(row.get("reference") or ""))
-        label = Label(
-            sample=sample,
-            response=response,
-            is_right=is_right,
-            model=str(row["model"]) if row.get("model") else None,
-        )
-        if labels.setdefault(sample.id, label).is_right != is_right:
-            raise EvalError(f"{place}: this answer is labelled right in one row and wrong in another; settle on one")
-    if not labels:
-        raise EvalError(f"{path}: holds no labelled answer")
-    return list(labels.values())
-
-
-def _grade(word: str, place: str, rubric: Rubric) -> float:
-    try:
-        grade = float(word)
-    except ValueError:
-        grade = math.nan
-    if not min(rubric.scale) <= grade <= max(rubric.scale):
-        raise EvalError(f"{place}: label {word!r} is neither true nor false nor a grade of the rubric")
-    return grade
-
-
 def plan_measurement(
     router: Asks, model: str, rubric: Rubric, labels: Sequence[Label], folder: Path, *, repeats: int = 2
 ) -> Measurement:
@@ -136,7 +76,7 @@ def plan_measurement(
     """
     judges = RubricJudge(router, model, rubric), PairwiseJudge(router, model, rubric)
     runs = Run(folder / "grades"), Run(folder / "pairs")
-    pairs = list(_pairs(labels))
+    pairs = pairs_of(labels)
     candidates = tuple(dict.fromkeys(label.model or UNKNOWN for label in labels))
     fresh = Manifest(
         run_id=f"calibrate-{hashlib.sha256(f'{model}/{rubric.sha256}'.encode()).hexdigest()[:12]}", suite="labels",
@@ -275,15 +215,6 @@ def _order(plan: Measurement, said: Mapping[Cell, Judged]) -> tuple[Share | None
         share(sum(lean > 0 for lean in flipped), len(flipped)),
         slope(longer, wins, better) if len(set(wins)) > 1 else None,
     )
-
-
-def _pairs(labels: Sequence[Label]) -> Iterator[tuple[Label, Label]]:
-    by_prompt: dict[tuple[str, str], list[Label]] = {}
-    for label in labels:
-        by_prompt.setdefault((label.sample.prompt, label.sample.reference), []).append(label)
-    pairs = ((one, other) for group in by_prompt.values() for one, other in zip(group[::2], group[1::2], strict=False))
-    for pair, _ in zip(pairs, range(MAX_PAIRS), strict=False):
-        yield pair
 
 
 def _cell(manifest: Manifest, label: Label, repeat: int, other: Label | None = None) -> Cell:

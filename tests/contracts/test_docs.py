@@ -52,7 +52,7 @@ def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
 
 def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> None:
     from evals.judges import load_rubric
-    from evals.judges.measure import read_labels
+    from evals.judges.labels import read_labels
 
     for name, language in (("rubric.yaml", "yaml"), ("labels.jsonl", "json")):
         (text,) = blocks(ROOT / "docs/judges.md", language)

@@ -18,7 +18,8 @@ from evals.agreement import kappa, share, slope
 from evals.calibration import Calibration, expiry, read_calibration
 from evals.cli import eval_group
 from evals.judges import Rubric
-from evals.judges.measure import Measurement, calibration_of, measure, plan_measurement, read_labels
+from evals.judges.labels import read_labels
+from evals.judges.measure import Measurement, calibration_of, measure, plan_measurement
 from evals.types import EvalError
 from router import Router
 from router.errors import RateLimitedError

@@ -20,7 +20,8 @@ from evals.calibration import Calibration
 from evals.cli import eval_group
 from evals.compare import compare
 from evals.corrected import attach
-from evals.judges.measure import calibration_of, measure, plan_measurement, read_labels
+from evals.judges.labels import read_labels
+from evals.judges.measure import calibration_of, measure, plan_measurement
 from evals.judges.models import RubricJudge
 from evals.judges.rubric import Rubric
 from evals.judges.session import judge_run, judged_manifest, plan_judging
