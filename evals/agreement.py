@@ -54,22 +54,28 @@ def kappa(left: Sequence[bool], right: Sequence[bool]) -> float | None:
     return None if chance >= 1 else round((observed - chance) / (1 - chance), 12)
 
 
-def slope(x: Sequence[float], y: Sequence[float], beside: Sequence[float] | None = None) -> Slope | None:
-    """Least-squares slope of y on x, with an intercept.
+def slope(
+    x: Sequence[float], y: Sequence[float], beside: Sequence[float] | None = None, *, is_paired: bool = False
+) -> Slope | None:
+    """Least-squares slope of y on x.
 
     The standard error is HC3 (MacKinnon and White 1985), which does not grow too small with few points as White's does.
 
     Args:
         x: what y may go along with.
         y: as many values.
-        beside: a second cause of y that is held fixed; then there is no intercept, for differences within pairs.
+        beside: a second cause of y that is held fixed.
+        is_paired: whether all are differences within pairs; then there is no intercept.
 
     Returns:
-        None where nothing can be said: too few points, no variation of x, or a point that alone decides the slope.
+        None where nothing can be said: too few points, no variation of x that is its own, a point that alone decides
+        the slope, or a fit without any error, which has no interval.
     """
-    columns = [np.asarray(x, dtype=float), np.ones(len(x)) if beside is None else np.asarray(beside, dtype=float)]
-    if beside is not None and not any(beside):
-        del columns[1]
+    columns = [np.asarray(x, dtype=float)]
+    if not is_paired:
+        columns.append(np.ones(len(x)))
+    if beside is not None and (any(beside) if is_paired else len(set(beside)) > 1):
+        columns.append(np.asarray(beside, dtype=float))
     design, values = np.column_stack(columns), np.asarray(y, dtype=float)
     n, k = design.shape
     if n < k + 2 or np.linalg.matrix_rank(design) < k:
@@ -80,6 +86,8 @@ def slope(x: Sequence[float], y: Sequence[float], beside: Sequence[float] | None
         return None
     fit = inverse @ design.T @ values
     residual = (values - design @ fit) / (1 - leverage)
+    if float(np.abs(residual).max()) < 1e-9:
+        return None
     variance = inverse @ (design.T * residual**2) @ design @ inverse
     half = student_t_quantile(0.975, n - k) * math.sqrt(max(0.0, float(variance[0, 0])))
     return Slope(value=float(fit[0]), low=float(fit[0]) - half, high=float(fit[0]) + half)

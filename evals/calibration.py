@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.agreement import Share, Slope
-from evals.stats import JudgeRecord
+from evals.stats import JudgeRecord, lower_behind, part_of_error
 from evals.types import EvalError
 
 VERSION = 2
@@ -55,8 +55,8 @@ class Calibration:
     self_consistency: Share | None
     """Answers with the same verdict every time; None without repeats."""
     length_slope: Slope | None
-    """Change of (verdict - label) for each doubling of the answer's words; above 0: it likes long answers. None where
-    too few answers, or no mistake, leave nothing to tell."""
+    """Change of (verdict - label) for each doubling of the answer's words, labels held fixed; above 0: it likes long
+    answers. None where too few answers, or hardly a mistake, leave nothing to tell."""
     length_slope_pairs: Slope | None
     """The same in comparisons: change of the chance to win for each doubling of one answer's words over the other's,
     with the difference of labels held fixed."""
@@ -65,7 +65,8 @@ class Calibration:
     position_first: Share | None
     """Of these, pairs in which the answer shown first gains; 0.5 is fair. None without pairs."""
     family_leniency: Slope | None
-    """Mean of (verdict - label) on answers of the judge's own family less that on others; None without both."""
+    """Mean of (verdict - label) on answers of the judge's own family less that on others, labels held fixed.
+    None without both."""
     kin: int
     """Judged answers by models of the judge's family."""
     cost_per_answer_usd: float | None
@@ -95,6 +96,30 @@ class Calibration:
                 f"{1 - record.specificity:.0%} of wrong answers)"
             )
         return None
+
+    def reach(self, confidence: float = 0.95) -> float:
+        """The highest bar that a model without a mistake could hold by this judge, were it judged without end."""
+        record = self.record
+        if record is None or self.weakness is not None:
+            return 0.0
+        return lower_behind(record.sensitivity, record, part_of_error(confidence))
+
+    @property
+    def biases(self) -> list[str]:
+        """What its verdicts go along with and should not, as far as the intervals prove it."""
+        first = self.position_first
+        found = []
+        if first is not None and (first.low > 0.5 or first.high < 0.5):
+            found.append(f"in pairs it favours the {'first' if first.low > 0.5 else 'second'} place")
+        slopes = (
+            (self.length_slope, "it", "longer answers"),
+            (self.length_slope_pairs, "in pairs it", "the longer answer"),
+            (self.family_leniency, "it", "its own family"),
+        )
+        for slope, where, whom in slopes:
+            if slope is not None and (slope.low > 0 or slope.high < 0):
+                found.append(f"{where} {'favours' if slope.low > 0 else 'is hard on'} {whom}")
+        return found
 
     def void_because(
         self,

@@ -112,6 +112,8 @@ def _lines(found: Calibration) -> list[tuple[str, str]]:
         ("length", f"{_slope(found.length_slope)} a doubling of words, on single answers"),
         ("length in pairs", f"{_slope(found.length_slope_pairs)} a doubling, on the chance to win"),
         ("own family", f"{found.kin} answers, leniency {_slope(found.family_leniency)}"),
+        ("bias proved", "; ".join(found.biases) or "none"),
+        ("bars in reach", f"up to {found.reach():.2f} at 95 %, for a model without a mistake; more labels widen it"),
         ("cost", f"{cost} a judged answer"),
         ("holds until", "the judge or the rubric changes" if found.expires is None else found.expires[:10]),
     ]  # fmt: skip

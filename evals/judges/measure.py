@@ -156,6 +156,7 @@ def calibration_of(plan: Measurement, router: Asks) -> Calibration:
     verdicts = [_passes(each[0], rubric) for each in rounds]
     known = [(label, verdict) for label, verdict in zip(plan.labels, verdicts, strict=True) if verdict is not None]
     errors = [float(verdict) - float(label.is_right) for label, verdict in known]
+    is_right = [float(label.is_right) for label, _ in known]
     mistakes = sum(error != 0 for error in errors)
     of_kin = [float(label.model is not None and is_kin(router, model, label.model)) for label, _ in known]
     right = [verdict for label, verdict in known if label.is_right]
@@ -181,13 +182,13 @@ def calibration_of(plan: Measurement, router: Asks) -> Calibration:
         sensitivity=share(sum(right), len(right)),
         specificity=share(sum(wrong), len(wrong)),
         self_consistency=_consistency(rounds, rubric) if plan.repeats > 1 else None,
-        length_slope=slope([_doublings(label.response) for label, _ in known], errors)
+        length_slope=slope([_doublings(label.response) for label, _ in known], errors, is_right)
         if mistakes >= _LEAST_MISTAKES
         else None,
         length_slope_pairs=by_length,
         position_flips=flips,
         position_first=first,
-        family_leniency=slope(of_kin, errors) if mistakes >= _LEAST_MISTAKES else None,
+        family_leniency=slope(of_kin, errors, is_right) if mistakes >= _LEAST_MISTAKES else None,
         kin=int(sum(of_kin)),
         cost_per_answer_usd=_cost_each([judged for each in rounds for judged in each if judged is not None]),
     )
@@ -213,7 +214,7 @@ def _order(plan: Measurement, said: Mapping[Cell, Judged]) -> tuple[Share | None
     return (
         share(len(flipped), len(leans)),
         share(sum(lean > 0 for lean in flipped), len(flipped)),
-        slope(longer, wins, better) if len(set(wins)) > 1 else None,
+        slope(longer, wins, better, is_paired=True) if len(set(wins)) > 1 else None,
     )
 
 

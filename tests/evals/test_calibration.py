@@ -95,6 +95,7 @@ def test_a_calibration_measures_the_judge(planned: Made) -> None:
     assert found.cost_per_answer_usd and found.cost_per_answer_usd > 0
     assert (found.kin, found.family_leniency) == (0, None)
     assert plan.calls == calls_of(router) == 120
+    assert found.reach() < 17 / 20 and found.biases == []
     assert found.record and (found.record.right_passed, found.record.wrong_failed) == (17, 20)
 
 
@@ -114,6 +115,7 @@ def test_a_judge_that_takes_the_first_is_found_out(planned: Made) -> None:
     assert found.position_flips and found.position_flips.value == 1.0
     assert found.position_first and (found.position_first.value, found.position_first.of) == (1.0, 20)
     assert found.position_first.low > 0.5
+    assert found.biases == ["in pairs it favours the first place"] and found.reach() == 0
     assert found.kappa == 0 and found.weakness and "no better than a coin" in found.weakness
 
 
@@ -137,6 +139,7 @@ def test_a_judge_that_likes_long_answers_is_found_out(planned: Made, tmp_path: P
     found = calibration_of(plan, router)
     assert found.length_slope and found.length_slope.low > 0
     assert found.length_slope_pairs and found.length_slope_pairs.low > 0
+    assert found.biases == ["it favours longer answers", "in pairs it favours the longer answer"]
 
 
 def test_a_calibration_goes_on_where_the_cap_stopped_it(planned: Made) -> None:
@@ -220,8 +223,10 @@ def test_an_answer_labelled_twice_counts_once(tmp_path: Path) -> None:
 def test_kappa_and_slopes_are_the_textbooks() -> None:
     assert kappa([True] * 25 + [False] * 25, [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15) == 0.4
     assert kappa([True, True], [True, True]) is None and kappa([], []) is None
-    found = slope([1, 2, 3, 4], [2, 4, 6, 8])
-    assert found is not None and found.value == pytest.approx(2) and found.low == pytest.approx(2)
+    found = slope([1, 2, 3, 4], [2.1, 3.9, 5.9, 8.1])
+    assert found is not None and found.value == pytest.approx(2) and found.low < 2 < found.high
+    assert slope([1, 2, 3, 4], [2, 4, 6, 8]) is None  # without any error there is no interval
+    assert slope([0, 0, 1, 1, 0, 1], [1, 2, 3, 4, 1, 5], [0, 0, 1, 1, 0, 1]) is None  # the same cause twice
     assert slope([1, 1, 1], [1, 2, 3]) is None
     assert slope([0, 0, 0, 1], [1, 2, 3, 4]) is None  # one point alone decides
     assert (share(0, 0).value, share(10, 10).low) == (None, pytest.approx(0.7225, abs=1e-4))
@@ -235,7 +240,7 @@ def test_the_interval_of_a_slope_holds_as_often_as_it_says(beside: bool) -> None
         x, other = random.normal(size=40), random.choice([-1.0, 0.0, 1.0], 40)
         noise = random.normal(size=40) * (0.2 + np.abs(x))  # larger for the far points
         y = 0.3 * x + (0.5 * other if beside else 1.0) + noise
-        found = slope(list(x), list(y), list(other) if beside else None)
+        found = slope(list(x), list(y), list(other) if beside else None, is_paired=beside)
         outside += found is None or not found.low <= 0.3 <= found.high
     assert outside <= 1_000 * 0.07
 
