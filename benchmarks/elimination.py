@@ -1,8 +1,8 @@
 """Calls that sequential elimination needs, beside a fixed-size design, on recorded outcomes.
 
 The fixed-size design asks every candidate n samples, with n such that a candidate `--ahead` above the bar passes the
-exact test (Clopper-Pearson, 95 %) with a chance of 80 %. The race may ask up to half as many again (`--stretch`), but
-drops whom it can. Both see the same random orders of the same answers. A certification is right if the candidate's mean
+exact test (Clopper-Pearson, 95 %) with a chance of 80 %. The race may ask two fifths more (`--stretch`), but drops whom
+it can. Both see the same random orders of the same answers. A certification is right if the candidate's mean
 over all recorded queries reaches the bar. Two goals: a verdict on everyone, and the cheapest model that holds the bar.
 
     python benchmarks/elimination.py ../shared/data/outcomes/mmlu_pro.parquet [--orders 200] [--ahead 0.05]
@@ -11,7 +11,6 @@ over all recorded queries reaches the bar. Two goals: a verdict on everyone, and
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ import numpy as np
 from _results import write
 from numpy.typing import NDArray
 
-from evals.sequential import DROP_CONFIDENCE, EARLY_SHARE, Race
-from evals.stats import log_wealth, samples_for_power, successes_needed
+from evals.sequential import Race
+from evals.stats import samples_for_power, successes_needed
 from router.outcomes import read_outcomes
 
 Array = NDArray[np.float64]
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("outcomes", type=Path)
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--ahead", type=float, nargs="+", default=[0.03, 0.05])
-    parser.add_argument("--stretch", type=float, default=1.5)
+    parser.add_argument("--stretch", type=float, default=1.4)
     arguments = parser.parse_args()
     quality = by_price(arguments.outcomes)
     print(f"{quality.shape[0]} queries, {quality.shape[1]} candidates")
@@ -121,20 +120,8 @@ def figures(rows: Array, scale: int = 1) -> dict[str, float]:
 
 def limits(bar: float, size: int) -> tuple[Counts, Counts]:
     """Successes that hold and mistakes that end a race after 0, 1, .. size answers, as `Race` decides."""
-    late = successes_needed(bar, size, 1 - (1 - EARLY_SHARE) * ALPHA)
-    assert late is not None
-    hold = np.minimum(boundary(bar, EARLY_SHARE * ALPHA, size), late)
-    return hold, np.minimum(boundary(1 - bar, 1 - DROP_CONFIDENCE, size), size - late + 1)
-
-
-def boundary(mean: float, alpha: float, size: int) -> Counts:
-    """Fewest ones of 0, 1, .. size answers that refute a mean."""
-    fewest, least = [size + 1], 0
-    for n in range(1, size + 1):
-        while least <= n and log_wealth({1.0: least, 0.0: n - least}, mean) < -math.log(alpha):
-            least += 1
-        fewest.append(least if least <= n else size + 1)
-    return np.array(fewest)
+    race = Race(["it"], bar=bar, size=size)
+    return np.array(race.holds_at), np.array(race.leaves_at)
 
 
 def raced(right: Counts, hold: Counts, leave: Counts, goal: str) -> tuple[Counts, NDArray[np.bool_]]:

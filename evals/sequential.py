@@ -6,19 +6,23 @@ as *failed*. Both may be looked at after every answer without voiding what they 
 number of samples allows: a bar tested after each of 500 answers passes once by luck. Answers are spent on the
 candidates near the bar, since the others leave early.
 
-Where the number of samples is planned, the first gambler gets only two fifths of the error, and an exact test at the
-planned end the rest. That keeps nearly all the power of a fixed-size design, and who can no longer pass leaves.
+Where the number of samples is planned, pass/fail answers are judged by exact boundaries that spend the error up to the
+planned end (`evals.stats.planned`). That keeps nearly all the power of a fixed-size design. Who will hardly pass any
+more leaves: by a second boundary, which costs a candidate that a fixed-size design would find four times in five at
+most a tenth of its chances.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from evals.stats import anytime_lower, clopper_pearson_lower, log_wealth, successes_needed
+from evals.stats import anytime_lower, log_wealth
+from evals.stats.planned import PlannedTest, provable_rate, stopping_counts
 
 Goal = Literal["cheapest", "all"]
 """`cheapest`: the cheapest candidate that holds the bar; `all`: a verdict on every candidate."""
@@ -30,8 +34,11 @@ DROP_CONFIDENCE = 0.95
 
 DEFAULT_CONFIDENCE = 0.95
 
-EARLY_SHARE = 0.4
-"""Share of the error that may be spent before the planned end."""
+BAR_SHARE = 0.8
+"""Share of the error that the bar may spend where an end is planned; the rest is for the bound beside it."""
+
+LOST_POWER = 0.1
+"""Chance that a candidate at the rate a fixed-size design finds four times in five is given up."""
 
 
 class Race:
@@ -67,10 +74,15 @@ class Race:
         """
         self.order, self.bar, self.confidence, self.goal = tuple(order), bar, confidence, goal
         self._size, self._drop_confidence = size, drop_confidence
-        early = 1.0 if size is None else EARLY_SHARE
-        self._early, self._late = 1 - early * (1 - confidence), 1 - (1 - early) * (1 - confidence)
-        is_planned = size is not None and 0 < bar < 1
-        self._successes = successes_needed(bar, size, self._late) if size is not None and is_planned else None
+        self._above: dict[str, PlannedTest] = {}
+        self._below: dict[str, PlannedTest] = {}
+        self._idle: tuple[int, ...] = ()
+        """Mistakes after 0, 1, .. answers with which a pass/fail candidate is given up."""
+        if size is not None and 0 < bar < 1:
+            error = BAR_SHARE * (1 - confidence)
+            self._above = {candidate: PlannedTest(bar, size, error) for candidate in order}
+            self._below = {candidate: PlannedTest(1 - bar, size, 1 - drop_confidence) for candidate in order}
+            self._idle = _giving_up(bar, size, error)
         self._counts: dict[str, Counter[float]] = {candidate: Counter() for candidate in order}
         self._decided: dict[str, Verdict] = {}
 
@@ -94,9 +106,10 @@ class Race:
         counts[score] += 1
         if candidate in self._decided or self.bar <= 0:
             return
-        if self._is_proved(counts):
+        is_above, is_below = self._found(candidate, score)
+        if is_above:
             self._hold(candidate)
-        elif self._proves(_flipped(counts), 1 - self.bar, self._drop_confidence):
+        elif is_below:
             self._decided[candidate] = "failed"
         elif self._is_hopeless(counts):
             self._decided[candidate] = "not enough evidence"
@@ -108,24 +121,39 @@ class Race:
     def lower(self, candidate: str) -> float:
         """Lower bound of a candidate's mean at `confidence`, to promise, whenever the race was stopped."""
         counts = self._counts[candidate]
-        lower = anytime_lower(counts, self._early)
-        if self._size is not None and counts.total() == self._size and counts.keys() <= {0.0, 1.0}:
-            lower = max(lower, clopper_pearson_lower(counts[1.0], self._size, self._late))
+        share = 1 - BAR_SHARE if self._above else 1.0
+        lower = anytime_lower(counts, 1 - share * (1 - self.confidence))
         # A bar once proved stays proved, although an answer under way may have come home since.
         return max(lower, self.bar) if self._decided.get(candidate) == "held" else lower
 
-    def _is_proved(self, counts: Counter[float]) -> bool:
-        # So many perfect answers pass the test at the planned end, whatever is still to come. A mean of at most the bar
-        # bounds the chance of a perfect answer, so this holds for graded scores, too.
-        if self._successes is not None and counts[1.0] >= self._successes and counts.total() <= (self._size or 0):
-            return True
-        return self._proves(counts, self.bar, self._early)
+    @property
+    def holds_at(self) -> tuple[int, ...]:
+        """Right answers after 0, 1, .. that hold a pass/fail candidate; empty where no end is planned."""
+        return self._above[self.order[0]].counts if self._above else ()
+
+    @property
+    def leaves_at(self) -> tuple[int, ...]:
+        """Mistakes after 0, 1, .. with which a pass/fail candidate leaves, failed or given up."""
+        below = self._below[self.order[0]].counts if self._below else ()
+        return tuple(map(min, below, self._idle)) if self._idle else below
+
+    def _found(self, candidate: str, score: float) -> tuple[bool, bool]:
+        """Whether the mean is proved to lie above the bar, and whether below."""
+        if self._above:
+            above, below = self._above[candidate], self._below[candidate]
+            above.add(score)
+            below.add(1 - score)
+            return above.has_proved, below.has_proved
+        counts = self._counts[candidate]
+        return (
+            self._proves(counts, self.bar, self.confidence),
+            self._proves(_flipped(counts), 1 - self.bar, self._drop_confidence),
+        )
 
     def _is_hopeless(self, counts: Counter[float]) -> bool:
-        """Whether a pass/fail candidate cannot pass at the planned end, even if all else is right."""
-        if self._size is None or self._successes is None:
-            return False
-        return counts.keys() <= {0.0, 1.0} and counts[0.0] > self._size - self._successes
+        """Whether a pass/fail candidate will hardly, or never, pass at the planned end."""
+        n = counts.total()
+        return n < len(self._idle) and counts.keys() <= {0.0, 1.0} and counts[0.0] >= self._idle[n]
 
     def _hold(self, winner: str) -> None:
         self._decided[winner] = "held"
@@ -194,6 +222,16 @@ class Races:
     def _race(self, task: str) -> Race:
         # A task without a bar is counted, but never decided.
         return self._races.setdefault(task, Race(self._order, bar=0.0))
+
+
+@functools.lru_cache(maxsize=256)
+def _giving_up(bar: float, size: int, error: float) -> tuple[int, ...]:
+    at_end = stopping_counts(bar, size, error)[size]
+    hoped = provable_rate(bar, size)
+    if at_end > size or hoped >= 1:
+        return ()  # nobody can pass, which the plan has said; let the answers show who fails
+    # With so many mistakes the end cannot be reached even if all else is right.
+    return tuple(min(count, size - at_end + 1) for count in stopping_counts(1 - hoped, size, LOST_POWER))
 
 
 def _flipped(counts: Mapping[float, int]) -> dict[float, int]:

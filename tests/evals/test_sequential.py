@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evals.sequential import EARLY_SHARE, Race, Races
+from evals.sequential import BAR_SHARE, LOST_POWER, Race, Races
 from evals.stats import anytime_lower, clopper_pearson_lower, log_wealth, successes_needed
+from evals.stats.planned import provable_rate
 
 RUNS = 10_000
 
@@ -40,11 +41,27 @@ def test_a_candidate_at_the_bar_is_held_by_luck_no_oftener_than_it_says(bar: flo
 
 @pytest.mark.parametrize("bar", [0.5, 0.9])
 def test_a_planned_end_keeps_the_error_too(bar: float) -> None:
-    size = 400
-    at_end = successes_needed(bar, size, 1 - (1 - EARLY_SHARE) * 0.05)
-    assert at_end is not None
-    limits = np.minimum(boundary(bar, EARLY_SHARE * 0.05, size), at_end)
-    assert (paths(bar, size, RUNS, seed=2) >= limits).any(axis=1).mean() <= 0.05
+    held = paths(bar, 400, RUNS, seed=2) >= np.array(Race(["it"], bar=bar, size=400).holds_at)
+    assert held.any(axis=1).mean() <= 0.05
+
+
+@pytest.mark.parametrize("bar", [0.5, 0.9])
+def test_promises_beside_the_bar_keep_the_error_together_with_the_bar(bar: float) -> None:
+    rate, size = bar - 0.002, 400
+    seen = paths(rate, size, RUNS, seed=8)
+    # What is promised lies above the rate if the bar is held, or if the bound beside it has passed the rate.
+    held = (seen >= np.array(Race(["it"], bar=bar, size=size).holds_at)).any(axis=1)
+    passed = (seen >= boundary(rate, (1 - BAR_SHARE) * 0.05, size)).any(axis=1)
+    assert (held | passed).mean() <= 0.05
+
+
+@pytest.mark.parametrize("bar", [0.3, 0.8])
+def test_giving_up_costs_a_good_candidate_at_most_a_tenth(bar: float) -> None:
+    size = 300
+    race, good = Race(["it"], bar=bar, size=size), paths(provable_rate(bar, size), size, RUNS, seed=9)
+    given_up = np.arange(size + 1) - good >= np.array(race.leaves_at)
+    would_pass = (good >= np.array(race.holds_at)).any(axis=1)
+    assert (would_pass & given_up.any(axis=1)).mean() <= LOST_POWER
 
 
 def test_a_fixed_size_bound_looked_at_after_every_answer_would_not() -> None:
@@ -60,10 +77,7 @@ def test_a_candidate_at_the_bar_is_dropped_by_luck_no_oftener_than_it_says(bar: 
 
 @pytest.mark.parametrize("size", [None, 300])
 def test_a_race_decides_exactly_at_its_boundary(size: int | None) -> None:
-    alpha = 0.05 if size is None else EARLY_SHARE * 0.05
-    limits = boundary(0.7, alpha, 300).copy()
-    if size is not None:
-        limits = np.minimum(limits, successes_needed(0.7, size, 1 - (1 - EARLY_SHARE) * 0.05) or 999)
+    limits = boundary(0.7, 0.05, 300) if size is None else np.array(Race(["it"], bar=0.7, size=size).holds_at)
     for path in paths(0.78, 300, 20, seed=5):
         race = Race(["it"], bar=0.7, size=size)
         crossed = np.flatnonzero(path >= limits)
@@ -118,8 +132,7 @@ def test_with_the_goal_all_everyone_gets_a_verdict() -> None:
 
 def test_who_can_no_longer_pass_at_the_planned_end_leaves() -> None:
     race = Race(["it"], bar=0.9, size=40)
-    needed = successes_needed(0.9, 40, 0.97)
-    assert needed == 40
+    assert race.holds_at[40] == 40
     race.add("it", 1.0)
     assert race.next() == ("it",)
     race.add("it", 0.0)
