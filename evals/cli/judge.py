@@ -85,7 +85,9 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
         click.echo(f"{target.directory}: {progress.judged} judged, {progress.unscored} unscored, {spent}")
     if void:
         click.echo(f"{void}; its verdicts hold no bar until `clearbar eval calibrate` ran again", err=True)
-    elif given["calibration"] is None and judging is not None and judging.gap is not None and manifest.bars:
+    elif given["calibration"] is not None:
+        click.echo(f"the calibration holds: `clearbar eval report {target.directory}` corrects by it", err=True)
+    elif judging is not None and judging.gap is not None and manifest.bars:
         click.echo(f"judge not calibrated: {judging.gap}; its verdicts hold no bar", err=True)
     if progress.failed:
         click.echo(f"{progress.failed} calls of the judge failed; the same command asks them again", err=True)

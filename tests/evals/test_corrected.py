@@ -366,3 +366,32 @@ def test_the_way_from_verdicts_to_evidence(tmp_path: Path) -> None:
     (found,) = evidence(target)
     assert found["mean"] == 0.8 and 0.5 < found["lower"] < clopper_pearson_lower(80, 100)
     assert found["judge"]["labels"] == 100 and found["judge"]["same_family"] is False
+
+
+def test_the_command_judge_attaches_a_calibration_and_says_whether_it_holds(
+    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = judged(passes(2, 2), None)
+    (run.directory / "judgements.jsonl").unlink()
+    path = run.directory / "run.json"
+    plain = {**json.loads(path.read_text(encoding="utf-8")), "judge": {}}
+    path.write_text(json.dumps(plain), encoding="utf-8")
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    text = "version: 1\nname: good\ninstructions: Is it good?\nscale: {1: bad, 2: fair, 3: good}\n"
+    (tmp_path / "rubric.yaml").write_text(text, encoding="utf-8")
+    # The fake provider gives no verdict, and says it served `fake/gpt-judge`.
+    fits = replace(LASTING, versions=("fake/gpt-judge",))
+    for calibration, code, said in (
+        (fits, 0, "the calibration holds"),
+        (replace(fits, rubric_sha256="0" * 64), 2, "void: the rubric changed"),
+        (replace(fits, versions=("v0",)), 2, "version changed (v0 is now fake/gpt-judge)"),
+    ):
+        (tmp_path / "calibration.json").write_text(json.dumps(calibration.to_json()), encoding="utf-8")
+        arguments = ["judge", str(run.directory), "--judge", "judge", "--rubric", "rubric.yaml", "--policy",
+                     "policy.yaml", "--out", "out", "--calibration", "calibration.json", "--yes"]  # fmt: skip
+        told = CliRunner().invoke(eval_group, arguments, standalone_mode=False)
+        assert (told.return_value, told.exception) == (code, None) and said in told.stderr
+    (tmp_path / "calibration.json").write_text("{}", encoding="utf-8")
+    told = CliRunner().invoke(eval_group, arguments, standalone_mode=False)
+    assert "not a calibration" in str(told.exception)
