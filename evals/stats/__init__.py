@@ -1,7 +1,7 @@
-"""What a finite number of answers can prove. Only `math` and numpy."""
+"""What a finite number of answers can prove. Only `math` and numpy; the bounds of `router.bounds` are among them."""
 
-from evals.stats.betting import anytime_lower, betting_lower, betting_p, hoeffding_lower, log_wealth, lower_bound
-from evals.stats.bounds import Interval, clopper_pearson_lower, clopper_pearson_upper, wilson
+from evals.stats.betting import anytime_lower, hoeffding_lower, log_wealth
+from evals.stats.bounds import Interval, wilson
 from evals.stats.judged import (
     JudgeRecord,
     corrected_lower,
@@ -17,12 +17,12 @@ from evals.stats.paired import (
     difference_interval,
     holm,
     mcnemar,
-    p_above,
     paired_bootstrap,
     sign_flip_p,
 )
 from evals.stats.power import chance_to_prove, samples_for_power, samples_needed, successes_needed
 from evals.stats.spread import Clustered, Variances, clustered, student_t, student_t_quantile, variances
+from router.bounds import betting_lower, betting_p, clopper_pearson_lower, clopper_pearson_upper, lower_bound, p_above
 
 __all__ = [
     "Clustered",

@@ -6,13 +6,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from evals.stats.bounds import (
-    Interval,
-    check_confidence,
-    check_counts,
-    clopper_pearson_lower,
-    clopper_pearson_upper,
-)
+from evals.stats.bounds import Interval
+from router.bounds import check_confidence, check_counts, clopper_pearson_lower, clopper_pearson_upper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evals.stats.betting import anytime_lower, betting_p, log_wealth
-from evals.stats.bounds import Interval, check_confidence, clopper_pearson_upper, upper_tail
-
-Array = NDArray[np.float64]
+from evals.stats.betting import anytime_lower, log_wealth
+from evals.stats.bounds import Interval
+from router.bounds import check_confidence, differences, finite, p_above, upper_tail
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -37,7 +35,7 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0, draws: int = 10_
 
     Flips the sign of each paired difference at random; never 0, since the answers seen count as one draw.
     """
-    values = _finite(differences)
+    values = finite(differences)
     values = values[values != 0]
     if not len(values):
         return 1.0
@@ -68,31 +66,6 @@ def paired_bootstrap(
     means = np.array([difference[random.integers(0, len(difference), len(difference))].mean() for _ in range(draws)])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(difference.mean()), float(low), float(high))
-
-
-def p_above(a: Sequence[float], b: Sequence[float], threshold: float, confidence: float = 0.95) -> float:
-    """One-sided p-value against the true mean of `a - b` being at most `threshold`; valid at every n.
-
-    With a threshold of minus the margin, this tests that `a` is not worse than `b` by more than the margin. Scores of 0
-    and 1 are tested exactly: the chance of so many more samples that only `a` has right, at the least favourable share
-    of discordant samples that its 99.9 % upper bound allows (Berger and Boos 1994); that 0.1 % is added. Graded scores
-    are tested by betting on their differences, which never assumes a shape.
-
-    Args:
-        a: scores in [0, 1] of one candidate, in an order fixed beforehand.
-        b: scores of the other on the same samples.
-        threshold: a difference in (-1, 1).
-        confidence: at which the bets are aimed; it does not change what is exact.
-
-    >>> round(p_above([1.0] * 100, [1.0] * 100, -0.05), 4)
-    0.0295
-    """
-    difference = differences(a, b)
-    if not -1 < threshold < 1:
-        raise ValueError(f"threshold {threshold!r} must lie between -1 and 1, such as -0.02")
-    if not _is_pass_fail(a, b):
-        return betting_p(list((difference + 1) / 2), (threshold + 1) / 2, confidence)
-    return _exact_p(len(difference), int(difference.sum()), int(np.abs(difference).sum()), threshold)
 
 
 def difference_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -145,41 +118,3 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         worst = max(worst, min(1.0, (len(p_values) - place) * p_values[name]))
         adjusted[name] = worst
     return {name: adjusted[name] for name in p_values}
-
-
-def differences(a: Sequence[float], b: Sequence[float]) -> Array:
-    """`a - b`, sample by sample; refuses two sides of different lengths."""
-    if len(a) != len(b) or not len(a):
-        raise ValueError(f"a paired comparison needs the same samples on both sides, not {len(a)} and {len(b)}")
-    return _finite(a) - _finite(b)
-
-
-_NUISANCE = 0.001
-
-
-def _exact_p(n: int, lead: int, discordant: int, threshold: float) -> float:
-    """P-value of `lead` more samples for one side, maximised over the share of discordant samples."""
-    least, most = abs(threshold), clopper_pearson_upper(discordant, n, 1 - _NUISANCE)
-    if least >= most:
-        # So few samples differ that a difference as large as the threshold is refuted by their number alone.
-        return _NUISANCE if threshold < 0 else 1.0
-    shares = np.linspace(least, most, 32)
-    # Distribution of the lead (a sum of -1, 0 and 1) from its characteristic function, for all shares at once.
-    turns = np.exp(2j * math.pi * np.arange(2 * n + 1) / (2 * n + 1))
-    up, down = (shares + threshold) / 2, (shares - threshold) / 2
-    each = up[:, None] * turns + down[:, None] / turns + (1 - shares)[:, None]
-    # Lead m stands at index m modulo 2n + 1.
-    chances = np.maximum(0.0, np.fft.fft(each**n, axis=1).real / (2 * n + 1))
-    leads = np.arange(lead, n + 1) % (2 * n + 1)
-    return min(1.0, float(chances[:, leads].sum(axis=1).max()) + _NUISANCE)
-
-
-def _is_pass_fail(*sides: Sequence[float]) -> bool:
-    return all(bool(np.isin(np.asarray(scores, dtype=float), (0.0, 1.0)).all()) for scores in sides)
-
-
-def _finite(scores: Sequence[float]) -> Array:
-    values = np.asarray(scores, dtype=float)
-    if not bool(np.isfinite(values).all()):
-        raise ValueError("scores must be finite numbers, without NaN")
-    return values

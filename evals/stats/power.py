@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.stats.bounds import check_confidence
+from router.bounds import check_confidence
 
 MOST = 100_000
 """A bar that needs more samples than this is too near to the assumed rate to be proved."""

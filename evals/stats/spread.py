@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.stats.bounds import Interval, check_confidence
+from evals.stats.bounds import Interval
+from router.bounds import check_confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LEVELS = [
     ["router.errors", "router.types", "router._version"],
-    ["router.config", "router.outcomes", "router.redact", "router.tokens", "router.stores", "router.embedding"],
+    [
+        "router.answers",
+        "router.bounds",
+        "router.config",
+        "router.embedding",
+        "router.outcomes",
+        "router.redact",
+        "router.stores",
+        "router.tokens",
+    ],
     ["router.spend"],
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
@@ -34,6 +43,8 @@ ONE_DOOR = {
 }
 FOR_EVALS = (
     "router",
+    "router.answers",
+    "router.bounds",
     "router.outcomes",
     "router.config",
     "router.errors",
