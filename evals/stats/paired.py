@@ -10,7 +10,7 @@ import numpy as np
 
 from evals.stats.betting import anytime_lower, log_wealth
 from evals.stats.bounds import Interval
-from router.bounds import check_confidence, differences, finite, p_above, upper_tail
+from router.bounds import check_confidence, difference_lower, differences, finite, upper_tail
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -74,19 +74,9 @@ def difference_interval(a: Sequence[float], b: Sequence[float], confidence: floa
     It never shrinks to a point: 50 equal answers do not prove two candidates equal.
     """
     check_confidence(confidence)
-    alpha, one_sided = (1 - confidence) / 2, (1 + confidence) / 2
-
-    def low(first: Sequence[float], second: Sequence[float]) -> float:
-        low, high = -1.0, float(differences(first, second).mean())
-        if high <= low:
-            return low  # wrong on all that the other had right: there is nothing below
-        for _ in range(14):
-            middle = (low + high) / 2
-            is_refuted = p_above(first, second, middle, one_sided) <= alpha
-            low, high = (middle, high) if is_refuted else (low, middle)
-        return low
-
-    return Interval(float(differences(a, b).mean()), low(a, b), -low(b, a))
+    one_sided = (1 + confidence) / 2
+    low, high = difference_lower(a, b, one_sided), -difference_lower(b, a, one_sided)
+    return Interval(float(differences(a, b).mean()), low, high)
 
 
 def anytime_p_above(a: Sequence[float], b: Sequence[float], threshold: float) -> float:
