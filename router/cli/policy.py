@@ -73,10 +73,10 @@ def show(path: Path | None, is_shipped: bool) -> None:
     rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", title=str(loaded.path))
     for position, rule in enumerate(loaded.rules):
         tasks: list[str | None] = [*(rule.when.task or ())] or [None]
-        bars = sorted({loaded.bar_of(rule, task).min for task in tasks})
+        bars = sorted({loaded.bar_of(rule, task).shown() for task in tasks})
         rules.add_row(
             loaded.rule_name(position), _when(rule),
-            ", ".join(rule.candidates), ", ".join(f"{bar:g}" for bar in bars), rule.strategy, ", ".join(rule.fallback),
+            ", ".join(rule.candidates), ", ".join(bars), rule.strategy, ", ".join(rule.fallback),
         )  # fmt: skip
     models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)")
     from datetime import UTC, datetime

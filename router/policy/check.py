@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from router.config import suggestion
-from router.policy.evidence import evidence_gap
+from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.load import Policy
-from router.policy.schema import CAPABILITIES, Rule
+from router.policy.schema import CAPABILITIES, Bar, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,10 @@ def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
     for task in tasks:
         entry = policy.tasks.get(task) if task else None
         bar, metric = policy.bar_of(rule, task), entry.metric if entry else None
+        if bar.max_drop is not None:
+            if set(rule.candidates) != {bar.vs}:
+                gaps.append(_drop_gap(bar, task))
+            continue
         for name in rule.candidates:
             evidence = policy.evidence.get((task, name)) if task else None
             gap = evidence_gap(evidence, task=task, model=policy.models[name], bar=bar, metric=metric, now=now)
@@ -66,6 +70,14 @@ def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
                     f"then clearbar eval propose"
                 )
     return gaps
+
+
+def _drop_gap(bar: Bar, task: str | None) -> str:
+    return (
+        f"bar {bar.shown()} of task {task or 'unknown'}: {DROP_NEEDS_ARTIFACT}, trained with model {bar.vs!r}; "
+        f"until then no other candidate serves. Run: clearbar train --outcomes FILE --out DIR, with outcomes of "
+        f"{bar.vs!r} and of the candidates"
+    )
 
 
 def _warn(policy: Policy, text: str) -> Finding:

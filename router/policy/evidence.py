@@ -44,6 +44,8 @@ class Evidence(BaseModel):
         return self
 
 
+DROP_NEEDS_ARTIFACT = "max_drop bars need a promoted artifact"
+"""Why no evidence file lets a model serve under such a bar; the reference itself drops nothing and may."""
 EvidenceTable = Mapping[tuple[str, str], Evidence]
 """By task and model id."""
 
@@ -77,6 +79,9 @@ def evidence_gap(
     evidence: Evidence | None, *, task: str | None, model: ModelEntry, bar: Bar, metric: str | None, now: datetime
 ) -> str | None:
     """Why evidence does not carry a bar, with what is missing; None when it does."""
+    if bar.max_drop is not None and model.id != bar.vs:
+        # A file knows one model at a time; a drop is between two, on the same queries.
+        return DROP_NEEDS_ARTIFACT
     if bar.min == 0:
         return None
     if evidence is None:

@@ -173,6 +173,13 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
         for i, name in enumerate(ids)
         if name in ids[:i]
     ]
+    bars: list[tuple[Path_, Bar]] = [(("tasks", name, "bar"), entry.bar) for name, entry in file.tasks.items()]
+    bars += [(("rules", i, "bar"), rule.bar) for i, rule in enumerate(file.rules) if rule.bar is not None]
+    problems += [
+        document.problem((*here, "vs"), f"vs: no model has the id {shown(bar.vs)}{suggestion(bar.vs, ids)}")
+        for here, bar in bars
+        if bar.vs is not None and bar.vs not in ids
+    ]
     for i, rule in enumerate(file.rules):
         here = ("rules", i)
         for key, names in (("candidates", rule.candidates), ("fallback", rule.fallback)):

@@ -148,19 +148,32 @@ class ModelEntry(Section):
 
 
 class Bar(Section):
-    """Required mean quality of a task's served answers, and how sure the evidence must be of it."""
+    """Required mean quality of a task's served answers, by itself or against a model, and how sure it must be."""
 
     min: Annotated[float, Field(ge=0, le=1)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    max_drop: NotYet = None
-    vs: NotYet = None
+    max_drop: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Mean quality that may be lost against `vs` answering everything."""
+    vs: Name | None = None
+    """Id of the model that `max_drop` is held against."""
 
     @model_validator(mode="before")
     @classmethod
-    def _number_is_min(cls, value: object) -> object:
-        if isinstance(value, dict) and "min" not in value and not {"max_drop", "vs"} & set(value):
+    def _one_kind(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return {"min": value}
+        is_drop = bool({"max_drop", "vs"} & set(value))
+        if is_drop and "min" in value:
+            raise ValueError("give either `min` or `max_drop` with `vs`, not both")
+        if is_drop and not {"max_drop", "vs"} <= set(value):
+            raise ValueError("`max_drop` and `vs` go together: {max_drop: 0.02, vs: MODEL, confidence: 0.9}")
+        if not is_drop and "min" not in value:
             raise ValueError("needs `min`: {min: 0.9, confidence: 0.95}, or just a number")
-        return value if isinstance(value, dict) else {"min": value}
+        return value
+
+    def shown(self) -> str:
+        """As an author thinks of it: `0.9`, or `drop 0.02 vs large`."""
+        return f"{self.min:g}" if self.max_drop is None else f"drop {self.max_drop:g} vs {self.vs}"
 
 
 class TaskEntry(Section):

@@ -24,9 +24,11 @@ models:
 tasks:
   chat: {bar: 0}
   hard: {bar: 0.9}
+  near: {bar: {max_drop: 0.02, vs: large, confidence: 0.9}}
 rules:
   - {when: {task: chat}, candidates: [large, small], cache: exact}
   - {when: {task: hard}, candidates: [small, large], fallback: [large]}
+  - {when: {task: near}, candidates: [small, large]}
   - {when: {task: lost}, candidates: [small], bar: 0.9}
   - {when: {task: blind}, candidates: [unpriced], strategy: fixed}
   - {when: {tags: {team: [a, b]}}, name: teams, candidates: [large], strategy: fixed}
@@ -77,6 +79,14 @@ def test_a_candidate_without_evidence_is_dropped_and_the_fallback_serves(make: M
     assert "no evidence" in reasons["small"]
     assert "29 samples" in reasons["small"]
     assert "fallback" in reasons["large"]
+
+
+def test_under_a_bar_of_a_drop_only_the_reference_serves_without_an_artifact(make: Make) -> None:
+    decision = make().explain(HELLO, task="near")
+    assert decision.plan == ("large",)
+    assert {c.model: c.reason for c in decision.candidates}["small"] == "max_drop bars need a promoted artifact"
+    # Raised by the request, the bar asks for evidence of the reference, too.
+    assert make().explain(HELLO, task="near", bar=0.5).plan == ()
 
 
 def test_with_nothing_left_the_error_carries_the_decision_and_the_ledger_a_row(make: Make) -> None:

@@ -53,6 +53,18 @@ def test_what_needs_no_evidence_is_not_asked_for_any(tmp_path: Path, rest: str) 
     assert findings(tmp_path, POLICY.replace("[small, large]", f"[small, large]{rest}")) == []
 
 
+def test_a_bar_of_a_drop_needs_an_artifact_trained_with_its_model(tmp_path: Path) -> None:
+    drop = POLICY.replace("{bar: 0.9}", "{bar: {max_drop: 0.02, vs: large, confidence: 0.9}}")
+    (finding,) = findings(tmp_path, drop, "small", "large")
+    assert finding.level == "evidence"
+    assert finding.text == (
+        f"{tmp_path / 'p.yaml'}:7: bar drop 0.02 vs large of task qa: max_drop bars need a promoted artifact, trained "
+        "with model 'large'; until then no other candidate serves. Run: clearbar train --outcomes FILE --out DIR, with "
+        "outcomes of 'large' and of the candidates"
+    )
+    assert findings(tmp_path, drop.replace("[small, large]", "[large]")) == []  # nothing is routed down
+
+
 def test_a_fallback_needs_no_evidence(tmp_path: Path) -> None:
     assert findings(tmp_path, POLICY.replace("[small, large]", "[small], fallback: [large]"), "small") == []
 
