@@ -136,7 +136,7 @@ def _predictions(
     request: Request, guess: TaskGuess, predictor: Predictor | None, route: _Route
 ) -> Mapping[str, Prediction]:
     # An artifact that did not beat the table on held-out queries is not asked: the evidence's means serve.
-    if predictor is None or not predictor.promoted or not route.needs_evidence:
+    if predictor is None or "single" not in predictor.promoted or not route.needs_evidence:
         return {}
     return predictor.predict(request.text, guess.task, request.tags.get("subtask"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from router.errors import (
     AllCandidatesFailedError,
@@ -49,15 +50,29 @@ class Heard:
 Flow = Generator[Call | Sleep, Heard, tuple[Call, Reply]]
 
 
+class Listener(Protocol):
+    """Hears the answers of a cascade and says when they are enough."""
+
+    def hear(self, call: Call, reply: Reply) -> None:
+        """Take in an answer."""
+
+    def wants(self, model: str) -> bool:
+        """Whether this model is worth asking, too; only asked once there is an answer."""
+
+    def standing(self) -> str:
+        """The model whose answer stands, out of those heard."""
+
+
 def run(
     plan: Sequence[Sequence[Call]],
     *,
     now_s: float,
     deadline_s: float | None = None,
     patience_s: float | None = None,
+    listener: Listener | None = None,
     rng: random.Random | None = None,
 ) -> Flow:
-    """Try each model of a plan until one answers.
+    """Try each model of a plan until one answers, or, with a listener, until the answers are enough.
 
     An attempt may use its model's equal share of the time that is left, so that a stalled provider leaves
     room for the ones behind it. A deployment that has not been asked yet is asked at once; repeats then go round
@@ -69,10 +84,11 @@ def run(
         now_s: the driver's monotonic clock at the start.
         deadline_s: when the request's time ends, on the same clock.
         patience_s: the longest pause a provider may ask for; default by whether another model stands by.
+        listener: of a cascade. Once there is an answer, no failure or refusal of a further model is an error.
         rng: source of the jitter.
 
     Returns:
-        The call that was answered, and its reply.
+        The call whose answer stands, and its reply.
 
     Raises:
         DeadlineExceededError: time ran out.
@@ -83,40 +99,81 @@ def run(
     rng = rng or _JITTER
     failures: list[ProviderError] = []
     denial: BudgetExceededError | None = None
+    answers: dict[str, tuple[Call, Reply]] = {}
     for position, calls in enumerate(plan):
+        if listener is not None and answers and not listener.wants(calls[0].model):
+            continue
         models_left = len(plan) - position
-        retries = max(RETRIES_ALONE if models_left == 1 else RETRIES_WITH_FALLBACK, len(calls) - 1)
         share_end = None if deadline_s is None else now_s + (deadline_s - now_s) / models_left
-        failure: ProviderError | None = None
-        for turn in range(retries + 1):
-            time_s = DEFAULT_TIMEOUT_S if share_end is None else share_end - now_s
-            if time_s < LEAST_TIME_S:
-                break
-            heard = yield replace(calls[turn % len(calls)], timeout_s=time_s)
-            now_s = heard.now_s
-            if isinstance(heard.outcome, Reply):
-                return calls[turn % len(calls)], heard.outcome
-            if isinstance(heard.outcome, BudgetExceededError):
-                denial = heard.outcome
-                break
-            assert heard.outcome is not None  # noqa: S101  a call always has an outcome
-            failure = heard.outcome
-            if turn == retries:
-                break
-            if turn + 1 < len(calls) and failure.try_next and not isinstance(failure, BadRequestError):
-                continue  # another place, with another key and its own limits
-            if not failure.retryable:
-                break
-            most_s = patience_s if patience_s is not None else PATIENCE_S if models_left > 1 else LAST_PATIENCE_S
-            pause_s = _pause(failure, turn - len(calls) + 1, rng, most_s)
-            if pause_s is None or (share_end is not None and now_s + pause_s > share_end - LEAST_TIME_S):
-                break
-            now_s = (yield Sleep(seconds=pause_s)).now_s
-        if failure is not None:
-            failures.append(failure)
-            if not failure.try_next:
-                raise failure
+        asked = yield from _ask(calls, now_s, share_end, patience_s, rng, has_next=models_left > 1)
+        now_s = asked.now_s
+        if asked.reply is not None:
+            answer = asked.call, asked.reply
+            if listener is None:
+                return answer
+            listener.hear(*answer)
+            answers[asked.call.model] = answer
+            continue
+        denial = asked.denial or denial
+        if asked.failure is not None:
+            failures.append(asked.failure)
+            if not asked.failure.try_next and not answers:
+                raise asked.failure
+    if listener is not None and answers:
+        return answers[listener.standing()]
     raise _end(failures, denial, is_late=deadline_s is not None and deadline_s - now_s < LEAST_TIME_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What came of asking one model, after all repeats."""
+
+    call: Call
+    now_s: float
+    reply: Reply | None = None
+    failure: ProviderError | None = None
+    """The last one, where there is no reply; None also if there was no time left to ask."""
+    denial: BudgetExceededError | None = None
+
+
+def _ask(
+    calls: Sequence[Call],
+    now_s: float,
+    share_end: float | None,
+    patience_s: float | None,
+    rng: random.Random,
+    *,
+    has_next: bool,
+) -> Generator[Call | Sleep, Heard, _Asked]:
+    """Ask one model, at all its deployments, until it answers or trying again makes no sense."""
+    retries = max(RETRIES_WITH_FALLBACK if has_next else RETRIES_ALONE, len(calls) - 1)
+    failure: ProviderError | None = None
+    call = calls[0]
+    for turn in range(retries + 1):
+        time_s = DEFAULT_TIMEOUT_S if share_end is None else share_end - now_s
+        if time_s < LEAST_TIME_S:
+            break
+        call = calls[turn % len(calls)]
+        heard = yield replace(call, timeout_s=time_s)
+        now_s = heard.now_s
+        if isinstance(heard.outcome, Reply):
+            return _Asked(call=call, now_s=now_s, reply=heard.outcome)
+        if isinstance(heard.outcome, BudgetExceededError):
+            return _Asked(call=call, now_s=now_s, failure=failure, denial=heard.outcome)
+        assert heard.outcome is not None  # noqa: S101  a call always has an outcome
+        failure = heard.outcome
+        if turn == retries:
+            break
+        if turn + 1 < len(calls) and failure.try_next and not isinstance(failure, BadRequestError):
+            continue  # another place, with another key and its own limits
+        if not failure.retryable:
+            break
+        most_s = patience_s if patience_s is not None else PATIENCE_S if has_next else LAST_PATIENCE_S
+        pause_s = _pause(failure, turn - len(calls) + 1, rng, most_s)
+        if pause_s is None or (share_end is not None and now_s + pause_s > share_end - LEAST_TIME_S):
+            break
+        now_s = (yield Sleep(seconds=pause_s)).now_s
+    return _Asked(call=call, now_s=now_s, failure=failure)
 
 
 def _pause(failure: ProviderError, repeat: int, rng: random.Random, patience_s: float) -> float | None:

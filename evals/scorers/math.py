@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from evals.scorers.expression import NotSimple, same
-from evals.scorers.extract import extract
 from evals.types import Score, Scored, Scorer, Unscored
+from router.answers import extract
 
 _CONTROL = {"\b": r"\b", "\f": r"\f", "\t": r"\t", "\r": r"\r", "\v": r"\v"}
 """What JSON made of a LaTeX command whose backslash a model forgot to double (`"\frac"` is a form feed and `rac`)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from evals.scorers.extract import extract
 from evals.types import Score, Scored, Scorer, Unscored
+from router.answers import extract
 
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?\s?[$€£]?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?")
 _FRACTION = re.compile(r"[-+−]?\d+\s*/\s*\d+")

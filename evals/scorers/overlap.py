@@ -9,8 +9,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from evals.scorers.extract import extract
 from evals.types import Score, Scored, Scorer, Unscored
+from router.answers import extract
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _WORD = re.compile(r"\w+")

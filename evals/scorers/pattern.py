@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from evals.scorers.extract import extract
 from evals.types import EvalError, Score, Scored, Scorer, Unscored
+from router.answers import extract
 
 Flags = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
 

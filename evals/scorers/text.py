@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from evals.scorers.extract import extract
 from evals.types import Score, Scored, Scorer, Unscored
+from router.answers import extract
 
 _NO_REFERENCE = Unscored("the sample has no reference")
 _PAIRS = {"'": "'", '"': '"', "`": "`", "“": "”", "‘": "’"}

@@ -64,19 +64,20 @@ def _print(report: TrainReport, out: Path, sha256: str) -> None:
         table.add_row(name, f"{score.quality:.3f}", interval, f"{1_000 * score.cost_usd:.4g}", saving)
     if report.scores:
         console.print(table)
-    for compared in report.comparisons:
-        line = (
-            f"learned against {compared.versus}: quality {compared.quality_difference:+.3f} "
-            f"({compared.quality_difference_low:+.3f} to {compared.quality_difference_high:+.3f})"
-        )
-        if compared.cost_ratio is not None:
-            line += (
-                f", cost x {compared.cost_ratio:.2f} ({compared.cost_ratio_low:.2f} to {compared.cost_ratio_high:.2f})"
+    for verdict in report.verdicts:
+        for compared in verdict.comparisons:
+            line = (
+                f"{verdict.strategy} against {compared.versus}: quality {compared.quality_difference:+.3f} "
+                f"({compared.quality_difference_low:+.3f} to {compared.quality_difference_high:+.3f})"
             )
-        console.print(line, soft_wrap=True)
+            if compared.cost_ratio is not None:
+                line += f", cost x {compared.cost_ratio:.2f} "
+                line += f"({compared.cost_ratio_low:.2f} to {compared.cost_ratio_high:.2f})"
+            console.print(line, soft_wrap=True)
     console.print(
         f"calibration: ECE {report.ece:.3f}, Brier {report.brier:.3f} (per-task table {report.table_brier:.3f})"
     )
     console.print(f"artifact: {out} ({sha256[:12]})", soft_wrap=True)
-    verdict = "[bold green]promote[/]" if report.promoted else "[bold yellow]do not route[/]"
-    console.print(f"verdict: {verdict}: {report.reason}", soft_wrap=True)
+    for verdict in report.verdicts:
+        word = "[bold green]promote[/]" if verdict.promoted else "[bold yellow]do not route[/]"
+        console.print(f"verdict on {verdict.strategy}: {word}: {verdict.reason}", soft_wrap=True)

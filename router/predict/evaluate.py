@@ -63,6 +63,21 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether one way to route may serve."""
+
+    strategy: str
+    """`single` or `cascade`."""
+    promoted: bool
+    reason: str
+    """One sentence."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Against the best constant model and the per-task table; empty where too few queries could be compared."""
+    price: float = 0.0
+    """Quality per USD of the point it would serve at: the cheapest that is not worse than the best constant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
     """What training found out about its own result."""
 
@@ -74,10 +89,9 @@ class TrainReport:
     best_constant: str
     """The model with the best mean quality."""
     scores: tuple[RouterScore, ...]
-    """Best constant model, per-task table, learned router, oracle (the cheapest of the best answers)."""
-    comparisons: tuple[Comparison, ...]
-    operating_lambda: float
-    """Quality per USD of the point that the learned router would serve at."""
+    """Best constant model, per-task table, single, cascade (where there is one), and oracle: the cheapest of the
+    best answers."""
+    verdicts: tuple[Verdict, ...]
     ece: float
     """Expected calibration error of the learned quality, mean over models, ten equally full bins each."""
     brier: float
@@ -86,98 +100,124 @@ class TrainReport:
     """The same for the per-task table."""
     task_accuracy: float | None
     """Held-out accuracy of the task classifier where it does not abstain; None with a single task."""
-    promoted: bool
-    reason: str
-    """The verdict's one sentence."""
+
+    @property
+    def promoted(self) -> tuple[str, ...]:
+        """The strategies that may serve."""
+        return tuple(verdict.strategy for verdict in self.verdicts if verdict.promoted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """Outcomes and held-out expectations of the queries that every model has answered; arrays of shape (n, m)."""
+class Dialled:
+    """What a way to route did with held-out queries at its operating points; shape (points, n) each."""
 
+    prices: Floats
+    """Shape (points,), falling: quality per USD of each point."""
     quality: Floats
     cost_usd: Floats
-    learned: Floats
-    """Expected quality of the learned router."""
-    table: Floats
-    """Expected quality by label."""
-    expected_cost: Floats
-    folds: Indices
-    """Shape (n,)."""
 
-    def best_constant(self) -> int:
-        """The model with the best mean quality, the cheaper one if several."""
-        quality, cost = self.quality.mean(axis=0), self.cost_usd.mean(axis=0)
-        return int(np.lexsort((cost, -quality.round(12)))[0])
+    @classmethod
+    def single(cls, expected: Floats, expected_cost: Floats, quality: Floats, cost_usd: Floats) -> Dialled:
+        """One call each, to the model with the best expected quality minus price x expected cost."""
+        prices = spread(*trace(expected, expected_cost), DIAL_POINTS)
+        rows = np.arange(len(quality))
+        chosen = [choose(expected, expected_cost, float(price)) for price in prices]
+        return cls(
+            prices=prices,
+            quality=np.stack([quality[rows, models] for models in chosen]),
+            cost_usd=np.stack([cost_usd[rows, models] for models in chosen]),
+        )
 
-    def operating_lambda(self, expected: Floats, rows: Indices) -> float:
+    def point(self, constant: Floats, rows: Indices) -> int:
         """The cheapest point that, on `rows`, is not worse than the best constant model with 95 % confidence.
 
-        None is: the one whose lower bound is highest.
+        Where none is: the one whose lower bound is highest. Chosen by half of what is allowed: the cheapest of many
+        points owes its place to luck, too, and has to stand the same test again where it is judged.
+
+        Args:
+            constant: quality of the best constant model, shape (n,).
+            rows: the queries to judge by.
         """
-        known, costs = self.quality[rows], self.cost_usd[rows]
-        constant = known[:, self.best_constant()]
-        options = []
-        for price in spread(*trace(expected[rows], self.expected_cost[rows]), DIAL_POINTS):
-            chosen = choose(expected[rows], self.expected_cost[rows], float(price))
-            gain = known[np.arange(len(rows)), chosen] - constant
-            low = float(gain.mean() - 1.96 * gain.std() / np.sqrt(len(rows)))
-            spent = float(costs[np.arange(len(rows)), chosen].mean())
-            options.append((max(-ALLOWED_DROP - low, 0.0), spent, float(price)))
-        return min(options)[2]
+        gain = self.quality[:, rows] - constant[rows]
+        low = gain.mean(axis=1) - 1.96 * gain.std(axis=1) / np.sqrt(len(rows))
+        short = np.maximum(-ALLOWED_DROP / 2 - low, 0.0)
+        return int(np.lexsort((self.cost_usd[:, rows].mean(axis=1), short))[0])
 
-    def routed(self, expected: Floats) -> Indices:
-        """Model of every query, each fold routed at the point that the other folds chose; shape (n,)."""
-        chosen = np.zeros(len(self.folds), dtype=np.int64)
-        for fold in np.unique(self.folds):
-            out = np.flatnonzero(self.folds == fold)
-            rest = np.flatnonzero(self.folds != fold)
-            price = self.operating_lambda(expected, rest)
-            chosen[out] = choose(expected[out], self.expected_cost[out], price)
-        return chosen
+    def served(self, constant: Floats, folds: Indices) -> tuple[Floats, Floats]:
+        """Quality and cost of every query, each fold at the point that the other folds chose; shape (n,) each."""
+        quality, cost = np.zeros((2, len(folds)))
+        for fold in np.unique(folds):
+            out, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            point = self.point(constant, rest)
+            quality[out], cost[out] = self.quality[point, out], self.cost_usd[point, out]
+        return quality, cost
 
 
-def judge(held_out: HeldOut, seed: int) -> tuple[tuple[RouterScore, ...], tuple[Comparison, ...]]:
-    """Score the four ways to route and compare the learned one with the two that need no learning."""
-    everyone = np.arange(len(held_out.folds))
-    best = held_out.quality.max(axis=1, keepdims=True)
-    oracle = np.where(held_out.quality >= best - 1e-12, held_out.cost_usd, np.inf).argmin(axis=1)
-    choices: Mapping[str, Indices] = {
-        "best constant": np.full(len(everyone), held_out.best_constant()),
-        "per-task table": held_out.routed(held_out.table),
-        "learned": held_out.routed(held_out.learned),
-        "oracle": oracle,
+def best_constant(quality: Floats, cost_usd: Floats) -> int:
+    """The model with the best mean quality, the cheaper one if several."""
+    return int(np.lexsort((cost_usd.mean(axis=0), -quality.mean(axis=0).round(12)))[0])
+
+
+def judge(
+    quality: Floats, cost_usd: Floats, folds: Indices, table: Dialled, ways: Mapping[str, Dialled], seed: int
+) -> tuple[tuple[RouterScore, ...], tuple[Verdict, ...]]:
+    """Score the learned ways to route and compare each with the two that need no learning.
+
+    Args:
+        quality: shape (n, m).
+        cost_usd: shape (n, m).
+        folds: shape (n,).
+        table: the per-task table.
+        ways: strategy to what it did.
+        seed: of the bootstrap.
+    """
+    everyone = np.arange(len(folds))
+    best = best_constant(quality, cost_usd)
+    constant = quality[:, best]
+    top = quality.max(axis=1, keepdims=True)
+    oracle = np.where(quality >= top - 1e-12, cost_usd, np.inf).argmin(axis=1)
+    served = {
+        "best constant": (constant, cost_usd[:, best]),
+        "per-task table": table.served(constant, folds),
+        **{name: way.served(constant, folds) for name, way in ways.items()},
+        "oracle": (quality[everyone, oracle], cost_usd[everyone, oracle]),
     }
     random = np.random.default_rng(seed)
     draws = random.multinomial(len(everyone), np.full(len(everyone), 1.0 / len(everyone)), size=RESAMPLES)
     weights = draws / len(everyone)
-    quality = {name: held_out.quality[everyone, chosen] for name, chosen in choices.items()}
-    cost = {name: held_out.cost_usd[everyone, chosen] for name, chosen in choices.items()}
     scores = tuple(
         RouterScore(
             name=name,
-            quality=float(quality[name].mean()),
-            quality_low=_quantile(weights @ quality[name], 0.025),
-            quality_high=_quantile(weights @ quality[name], 0.975),
-            cost_usd=float(cost[name].mean()),
+            quality=float(own.mean()),
+            quality_low=_quantile(weights @ own, 0.025),
+            quality_high=_quantile(weights @ own, 0.975),
+            cost_usd=float(cost.mean()),
         )
-        for name in choices
+        for name, (own, cost) in served.items()
     )
-    return scores, tuple(_compare(other, quality, cost, weights) for other in ("best constant", "per-task table"))
+    verdicts = []
+    for name, way in ways.items():
+        compared = tuple(
+            _compare(other, served[name], served[other], weights) for other in ("best constant", "per-task table")
+        )
+        promoted, reason = verdict(compared)
+        price = float(way.prices[way.point(constant, everyone)])
+        verdicts.append(Verdict(strategy=name, promoted=promoted, reason=reason, comparisons=compared, price=price))
+    return scores, tuple(verdicts)
 
 
-def _compare(other: str, quality: Mapping[str, Floats], cost: Mapping[str, Floats], weights: Floats) -> Comparison:
-    gain = quality["learned"] - quality[other]
+def _compare(versus: str, own: tuple[Floats, Floats], other: tuple[Floats, Floats], weights: Floats) -> Comparison:
+    gain = own[0] - other[0]
     gains = weights @ gain
-    theirs = weights @ cost[other]
-    ratios = weights @ cost["learned"] / np.where(theirs > 0, theirs, 1.0)
+    theirs = weights @ other[1]
+    ratios = weights @ own[1] / np.where(theirs > 0, theirs, 1.0)
     is_priced = bool((theirs > 0).all())
     return Comparison(
-        versus=other,
+        versus=versus,
         quality_difference=float(gain.mean()),
         quality_difference_low=_quantile(gains, 0.025),
         quality_difference_high=_quantile(gains, 0.975),
-        cost_ratio=float(cost["learned"].mean() / cost[other].mean()) if is_priced else None,
+        cost_ratio=float(own[1].mean() / other[1].mean()) if is_priced else None,
         cost_ratio_low=_quantile(ratios, 0.025) if is_priced else None,
         cost_ratio_high=_quantile(ratios, 0.975) if is_priced else None,
     )

@@ -29,6 +29,8 @@ class Matrix:
     tasks: tuple[str, ...]
     subtasks: tuple[str, ...]
     """Empty text where the table has none."""
+    responses: tuple[tuple[str, ...], ...]
+    """n rows of m texts; empty where a model was not asked, or its answer was not recorded."""
     quality: Floats
     """Shape (n, m)."""
     cost_usd: Floats
@@ -74,6 +76,9 @@ def read_matrix(table: pa.Table) -> Matrix:
         values[id_of, model_of] = table[name].to_numpy()
         return values
 
+    responses = np.full((len(ids), len(models)), "", dtype=object)
+    responses[id_of, model_of] = _texts(table, "response")
+
     first = np.zeros(len(ids), dtype=np.int64)
     first[id_of[::-1]] = np.arange(len(id_of))[::-1]
     blank = np.full(len(table), "", dtype=object)
@@ -85,6 +90,7 @@ def read_matrix(table: pa.Table) -> Matrix:
         texts=tuple(map(str, prompts[first])),
         tasks=tuple(map(str, tasks[first])),
         subtasks=tuple(map(str, subtasks[first])),
+        responses=tuple(map(tuple, responses.tolist())),
         quality=grid("quality"),
         cost_usd=grid("cost_usd"),
         input_tokens=grid("input_tokens"),
@@ -96,7 +102,8 @@ def read_matrix(table: pa.Table) -> Matrix:
 
 def _hash(matrix: Matrix) -> str:
     hashed = hashlib.sha256()
-    for names in (matrix.models, matrix.query_ids, matrix.texts, matrix.tasks, matrix.subtasks):
+    texts = (matrix.models, matrix.query_ids, matrix.texts, matrix.tasks, matrix.subtasks, *matrix.responses)
+    for names in texts:
         # Lengths first, so that no two tables join to the same bytes.
         hashed.update("".join(f"{len(name)}:{name}" for name in names).encode("utf-8", "surrogatepass"))
     for values in (matrix.quality, matrix.cost_usd, matrix.input_tokens, matrix.output_tokens):

@@ -10,6 +10,8 @@ import numpy as np
 
 from router.errors import ArtifactError
 from router.predict import artifact as artifacts
+from router.predict.calibrate import logit
+from router.predict.cascade import Cascade, Choice, Climb
 from router.predict.cost import CostModel
 from router.predict.dial import spread
 from router.predict.features import Embedder
@@ -44,8 +46,8 @@ class Predictor:
         manifest, arrays = artifact.manifest, artifact.arrays
         self.models: tuple[str, ...] = tuple(manifest["models"])
         self.tasks: tuple[str, ...] = tuple(manifest["tasks"])
-        self.promoted: bool = manifest["promoted"] is True
-        """Whether held-out queries said that this router beats one constant model and the per-task table."""
+        self.promoted: frozenset[str] = frozenset(manifest["promoted"])
+        """The strategies of which held-out queries said that they beat one constant model and the per-task table."""
         self.version: str = artifact.sha256[:12]
         self._labels = Labels(tasks=self.tasks, cells=tuple((task, sub) for task, sub in manifest["cells"]))
         self._embedder = Embedder.from_arrays(arrays)
@@ -53,6 +55,8 @@ class Predictor:
         self._cost = CostModel.from_arrays(arrays)
         self._task_model = TaskModel.from_arrays(arrays)
         self._dial = (arrays["dial_lambdas"], arrays["dial_costs"])
+        self.cascade: Cascade | None = Cascade.from_arrays(arrays) if "cascade_stops" in arrays else None
+        """None: training found nothing that looking at answers could tell."""
 
     @classmethod
     def load(cls, directory: str | Path) -> Predictor:
@@ -113,10 +117,39 @@ class Predictor:
             cost_usd=self._cost.cost_usd(input_tokens, mean, task),
         )
 
-    def dial(self, points: int) -> Floats:
-        """Lambdas, in quality per USD, of operating points 0..points-1, shape (points,).
+    def dial(self, points: int, strategy: str = "single") -> Floats:
+        """Prices of quality, in quality per USD, of operating points 0..points-1, shape (points,).
 
-        A request goes to the model with the greatest `quality - lambda * cost_usd`. The lambdas do not rise:
-        point 0 is the cheapest model for everything, the last (lambda 0) the best expected quality.
+        They do not rise, so expected cost does not fall: point 0 is the cheapest, the last the best quality. With
+        one call, a request goes to the model with the greatest `quality - price * cost_usd`.
+
+        Args:
+            points: at least 1.
+            strategy: `cascade` where there is one, else `single`.
         """
+        if strategy == "cascade" and self.cascade is not None:
+            return spread(self.cascade.prices, self.cascade.costs, points)
         return spread(*self._dial, points)
+
+    def labels(self, task: str | None, subtask: str | None) -> tuple[int, int]:
+        """Positions of a task and of its subtask; -1 where training did not know them."""
+        at, cell = self._labels.encode([task], [subtask])
+        return int(at[0]), int(cell[0])
+
+    def choice(self, price: float, task: int, leaf: int) -> Choice | None:
+        """Whether to climb a ladder at a price of quality, in quality per USD; None without cascades."""
+        return self.cascade.choice(task, leaf, price) if self.cascade is not None else None
+
+    def climb(self, choice: Choice, expected: Floats, text: str, task: int, leaf: int) -> Climb:
+        """The cascade for one request, as chosen.
+
+        Args:
+            choice: of `choice`, one that climbs.
+            expected: expected quality of every model, shape (m,).
+            text: the whole text of the request.
+            task: of `labels`.
+            leaf: of `labels`.
+        """
+        assert self.cascade is not None and choice.ladder is not None  # noqa: S101  `choice` said so
+        ladder = self.cascade.ladder(choice.ladder)
+        return Climb(self.cascade, ladder, choice.price, logit(expected), task, leaf, text)

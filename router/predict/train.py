@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,9 @@ from router.predict.artifact import Artifact
 from router.predict.calibrate import best_share, calibration_error, fit_blend
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
-from router.predict.evaluate import HeldOut, TrainReport, judge, verdict
+from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant, judge
+from router.predict.fit_agreement import read_answers
+from router.predict.fit_cascade import Recorded, can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
 from router.predict.quality import Heads, QualityModel
@@ -85,10 +88,22 @@ class _Training:
         )
 
         final = blend.quality(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
-        report = self.report(crossed, expected_cost, final, task_accuracy)
         lambdas, costs = trace(final, expected_cost)
         arrays = {**embedder.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
         arrays |= {"dial_lambdas": lambdas, "dial_costs": costs}
+
+        learned = self.learned(crossed)
+        whole = np.flatnonzero(self.matrix.complete)
+        ways = {"single": self.dialled(learned, expected_cost, whole)}
+        recorded = self.recorded(learned, expected_cost, whole)
+        if can_cascade(recorded):
+            cascade, held_out = fit_cascade(
+                recorded, tasks=len(self.labels.tasks), task_of_leaf=self.cell_of_task, seed=self.seed
+            )
+            arrays |= cascade.arrays()
+            ways["cascade"] = Dialled(prices=cascade.prices, quality=held_out.quality, cost_usd=held_out.cost_usd)
+        table = self.dialled(crossed.table, expected_cost, whole)
+        report = self.report(learned, crossed.table, table, ways, whole, task_accuracy)
         manifest = {
             "models": list(self.matrix.models),
             "tasks": list(self.labels.tasks),
@@ -96,7 +111,7 @@ class _Training:
             "table_sha256": self.matrix.sha256,
             "seed": self.seed,
             "prior": asdict(prior),
-            "promoted": report.promoted,
+            "promoted": list(report.promoted),
             "report": asdict(report),
         }
         return Artifact(manifest=manifest, arrays=arrays), report
@@ -145,37 +160,60 @@ class _Training:
         _, number, crossed = min(tried, key=lambda item: item[:2])
         return fit.PRIORS[number], crossed, cost
 
-    def report(
-        self, crossed: _CrossFitted, expected_cost: Floats, final: Floats, task_accuracy: float | None
-    ) -> TrainReport:
-        """Judge on the queries that every model has answered; too few of them are a verdict, too."""
-        quality, cost = self.matrix.quality, self.matrix.cost_usd
-        learned = np.empty(quality.shape)
+    def learned(self, crossed: _CrossFitted) -> Floats:
+        """Expected quality with heads and blend that have not seen the query's own fold, shape (n, m)."""
+        quality, learned = self.matrix.quality, np.empty(self.matrix.quality.shape)
         for fold in np.unique(self.folds):
             out, rest = self.folds == fold, self.folds != fold
             part = fit_blend(crossed.table[rest], crossed.logistic[rest], quality[rest], fit.fit_isotonic)
             learned[out] = part.quality(part.calibrated(part.mixed(crossed.table[out], crossed.logistic[out])))
-        seen, whole = np.isfinite(quality), self.matrix.complete
-        held_out = HeldOut(
-            quality=quality[whole],
-            cost_usd=cost[whole],
-            learned=learned[whole],
-            table=crossed.table[whole],
-            expected_cost=expected_cost[whole],
-            folds=self.folds[whole],
+        return learned
+
+    def dialled(self, expected: Floats, expected_cost: Floats, rows: Indices) -> Dialled:
+        """What one call each, chosen by expectations, did with some queries."""
+        return Dialled.single(
+            expected[rows], expected_cost[rows], self.matrix.quality[rows], self.matrix.cost_usd[rows]
         )
-        rows = np.arange(int(whole.sum()))
+
+    def recorded(self, learned: Floats, expected_cost: Floats, rows: Indices) -> Recorded:
+        """What cascades are simulated on."""
+        matrix = self.matrix
+        return Recorded(
+            given=read_answers(
+                [matrix.texts[row] for row in rows],
+                [matrix.responses[row] for row in rows],
+                matrix.output_tokens[rows],
+            ),
+            quality=matrix.quality[rows],
+            cost_usd=matrix.cost_usd[rows],
+            expected=learned[rows],
+            expected_cost=expected_cost[rows],
+            task=self.task[rows],
+            leaf=self.cell[rows],
+            folds=self.folds[rows],
+        )
+
+    def report(
+        self,
+        learned: Floats,
+        by_table: Floats,
+        table: Dialled,
+        ways: Mapping[str, Dialled],
+        rows: Indices,
+        task_accuracy: float | None,
+    ) -> TrainReport:
+        """Judge on the queries that every model has answered; too few of them are a verdict, too."""
+        quality, cost = self.matrix.quality, self.matrix.cost_usd
         if len(rows) >= MIN_QUERIES:
-            scores, comparisons = judge(held_out, self.seed)
-            promoted, reason = verdict(comparisons)
-            price = replace(held_out, learned=final[whole]).operating_lambda(final[whole], rows)
+            scores, verdicts = judge(quality[rows], cost[rows], self.folds[rows], table, ways, self.seed)
         else:
-            scores, comparisons, promoted, price = (), (), False, 0.0
             reason = (
                 f"only {len(rows)} queries have outcomes of all {len(self.matrix.models)} models and the comparison "
                 f"needs {MIN_QUERIES}; record the missing outcomes, or train on fewer models"
             )
-        best = held_out.best_constant() if len(rows) else int(np.nanmean(quality, axis=0).argmax())
+            scores, verdicts = (), tuple(Verdict(strategy=name, promoted=False, reason=reason) for name in ways)
+        best = best_constant(quality[rows], cost[rows]) if len(rows) else int(np.nanmean(quality, axis=0).argmax())
+        seen = np.isfinite(quality)
         return TrainReport(
             queries=len(quality),
             judged_queries=len(rows),
@@ -183,14 +221,11 @@ class _Training:
             tasks=len(self.labels.tasks),
             best_constant=self.matrix.models[best],
             scores=scores,
-            comparisons=comparisons,
-            operating_lambda=price,
+            verdicts=verdicts,
             ece=calibration_error(learned, quality),
             brier=float(((learned - quality)[seen] ** 2).mean()),
-            table_brier=float(((crossed.table - quality)[seen] ** 2).mean()),
+            table_brier=float(((by_table - quality)[seen] ** 2).mean()),
             task_accuracy=task_accuracy,
-            promoted=promoted,
-            reason=reason,
         )
 
 

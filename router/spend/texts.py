@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from router.answers import response_text
 from router.errors import StoreError
 from router.redact import cleaned
 from router.stores.sqlite import Database
@@ -72,7 +73,7 @@ class Texts:
             log.warning("the text of request %s is not kept (%s)", request.id, type(error).__name__)
 
     def _write(self, request: Request, payload: Mapping[str, Any]) -> None:
-        messages, response = list(request.messages), answer_text(payload)
+        messages, response = list(request.messages), response_text(payload)
         if self._is_redacted:
             messages, response = cleaned(messages), cleaned(response)
         now_us = time.time_ns() // 1000
@@ -214,13 +215,6 @@ def open_texts(folder: Path, store_text: str, *, keep_days: int, tasks: Collecti
         return texts
     texts.close()
     return None
-
-
-def answer_text(payload: Mapping[str, Any]) -> str:
-    """The first choice's text; where it calls tools instead, its calls as JSON."""
-    message = payload["choices"][0]["message"]
-    text, calls = message.get("content") or "", message.get("tool_calls")
-    return to_json({"tool_calls": calls}) if calls and not text else str(text)
 
 
 def _plain(text: str) -> str:

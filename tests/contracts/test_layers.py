@@ -24,6 +24,7 @@ LEVELS = [
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
     ["router.transports"],
+    ["router.climb"],
     ["router.decide", "router.replay"],
     ["router._request", "router._journey", "router._stream", "router._drive"],
     ["router._router"],

@@ -15,12 +15,12 @@ from router.predict.train import train
 
 def test_routing_is_promoted_where_it_pays() -> None:
     _, report = train(make(1_500, seed=5, tasks=("work",)).table)
-    assert report.promoted, report.reason
-    constant = report.comparisons[0]
+    assert report.promoted, report.verdicts[0].reason
+    constant = report.verdicts[0].comparisons[0]
     assert constant.cost_ratio_high is not None
     assert constant.cost_ratio_high < 1
     assert constant.quality_difference_low >= -0.01
-    assert "saves" in report.reason
+    assert "saves" in report.verdicts[0].reason
 
 
 def test_routing_is_not_promoted_where_texts_say_nothing() -> None:
@@ -30,12 +30,12 @@ def test_routing_is_not_promoted_where_texts_say_nothing() -> None:
     table = made.table.set_column(made.table.column_names.index("quality"), "quality", noise)
     _, report = train(table)
     assert not report.promoted
-    assert report.reason
+    assert report.verdicts[0].reason
 
 
 def test_the_report_compares_four_ways_to_route(trained: tuple[Artifact, TrainReport]) -> None:
     _, report = trained
-    assert [score.name for score in report.scores] == ["best constant", "per-task table", "learned", "oracle"]
+    assert [score.name for score in report.scores] == ["best constant", "per-task table", "single", "oracle"]
     oracle, constant = report.scores[3], report.scores[0]
     assert oracle.quality >= max(score.quality for score in report.scores)
     assert oracle.cost_usd < constant.cost_usd
@@ -102,7 +102,7 @@ def test_the_best_prediction_is_no_worse_than_the_best_constant() -> None:
 )
 def test_small_and_ragged_tables_end_in_an_artifact_and_a_verdict(options: dict[str, object]) -> None:
     artifact, report = train(make(**options).table)  # type: ignore[arg-type]
-    assert report.reason
+    assert report.verdicts[0].reason
     made = Predictor(artifact).predict("add the apples", None)
     assert all(np.isfinite([p.quality, p.output_tokens]).all() for p in made.values())
 
@@ -111,7 +111,7 @@ def test_too_few_complete_queries_are_a_verdict() -> None:
     _, report = train(make(60, missing=0.8).table)
     assert not report.promoted
     assert report.scores == ()
-    assert "queries have outcomes of all 2 models and the comparison needs 20" in report.reason
+    assert "queries have outcomes of all 2 models and the comparison needs 20" in report.verdicts[0].reason
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_free_models_save_nothing() -> None:
     free = pa.array(np.zeros(made.table.num_rows))
     artifact, report = train(made.table.set_column(made.table.column_names.index("cost_usd"), "cost_usd", free))
     assert not report.promoted
-    assert "free" in report.reason
+    assert "free" in report.verdicts[0].reason
     assert Predictor(artifact).dial(5).tolist() == [0.0] * 5
 
 

@@ -48,7 +48,7 @@ def test_people_get_a_table_and_a_verdict_and_do_not_route_is_a_result(
 ) -> None:
     done = clearbar("train", "--outcomes", tables[0], "--out", tmp_path / "artifact", "--seed", 3)
     assert done.returncode == 0, done.stderr
-    for word in ("best constant", "per-task table", "learned", "oracle", "verdict"):
+    for word in ("best constant", "per-task table", "single", "oracle", "verdict"):
         assert word in done.stdout
 
 

@@ -1,0 +1,192 @@
+"""Looking at cheap answers first: which models to ask one after the other, and when to stop.
+
+A ladder is an order of models, found for each task on recorded outcomes. After every answer there is P(the chosen
+answer clears), and for every further rung an expected gain in it. The next rung is asked while some stretch of
+rungs promises more gain per dollar than the price of quality at the operating point. That ratio does not depend on
+the price, so as quality gets dearer the calls of a request only become fewer: expected cost rises along the dial.
+Where one call does as well, the ladder is not used at all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.answers import answer_of, options_of
+from router.predict.agreement import SHAPE, Acceptance, Given, grouped, shape_of
+from router.predict.calibrate import sigmoid
+from router.predict.labels import Floats, Indices
+
+GAIN_COLUMNS = 5
+
+
+def gain_columns(chance: Floats, next_expected: Floats) -> Floats:
+    """What the gain of a further rung depends on, shape (n, GAIN_COLUMNS).
+
+    All columns vanish where the answer is certain: nothing can be gained there.
+
+    Args:
+        chance: P(the chosen answer clears), shape (n,).
+        next_expected: log-odds of the next model's quality, shape (n,).
+    """
+    doubt, next_quality = 1.0 - chance, sigmoid(next_expected)
+    return np.column_stack([doubt, chance * doubt, doubt * next_quality, doubt**2, chance * doubt * next_quality])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """An order of models, and what climbing on is worth."""
+
+    models: tuple[int, ...]
+    gain: Floats
+    """Shape (rungs, rungs, GAIN_COLUMNS): weights of the gain between standing on rung i and on rung h > i."""
+    cost_usd: Floats
+    """Shape (rungs,): mean cost of each rung's model in the task."""
+
+    def value(self, rung: int, chance: Floats, next_expected: Floats) -> Floats:
+        """Best expected gain per dollar of asking on from a rung, shape (n,); -inf on the last."""
+        if rung + 1 >= len(self.models):
+            return np.full(len(chance), -np.inf)
+        columns = gain_columns(chance, next_expected)
+        gains = columns @ self.gain[rung, rung + 1 :].T
+        spent = np.maximum(np.cumsum(self.cost_usd[rung + 1 :]), 1e-12)
+        return np.asarray((gains / spent).max(axis=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to do at a price of quality."""
+
+    ladder: int | None
+    """Position of the ladder to climb; None: one call."""
+    price: float
+    """Quality per USD at which the ladder stops or the one model is chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """The learned cascades of an artifact."""
+
+    acceptance: Acceptance
+    ladder_models: Indices
+    """Shape (tasks + 1, rungs), -1 beyond a ladder's end; the last row is for unknown tasks."""
+    ladder_gain: Floats
+    ladder_cost: Floats
+    prices: Floats
+    """Shape (p,), falling: quality per USD."""
+    costs: Floats
+    """Shape (p,): mean cost in USD at each price on the training queries, rising."""
+    climbs: NDArray[np.bool_]
+    """Shape (leaves + tasks + 1, p): whether the ladder is climbed at each price, by leaf, else task, else at all."""
+    stops: Floats
+    """The same shape: quality per USD at which the ladder stops, or by which the one model is chosen."""
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return len(self.ladder_models) - 1
+
+    def ladder(self, task: int) -> Ladder:
+        """The ladder of a task, or the one for unknown tasks (-1)."""
+        models = tuple(int(model) for model in self.ladder_models[task] if model >= 0)
+        rungs = len(models)
+        return Ladder(
+            models=models, gain=self.ladder_gain[task, :rungs, :rungs], cost_usd=self.ladder_cost[task, :rungs]
+        )
+
+    def choice(self, task: int, leaf: int, price: float) -> Choice:
+        """What to do with a request of a task and leaf (-1: unknown) at a price of quality."""
+        leaves = len(self.stops) - self.tasks - 1
+        row = leaf if leaf >= 0 else leaves + task if task >= 0 else -1
+        at = min(int(np.searchsorted(-self.prices, -price * (1.0 - 1e-9))), len(self.prices) - 1)
+        return Choice(ladder=task if self.climbs[row, at] else None, price=float(self.stops[row, at]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays an artifact keeps, by name."""
+        own = {f"cascade_{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "acceptance"}
+        return own | self.acceptance.arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Cascade:
+        """The cascade that `arrays` was taken from."""
+        names = [f.name for f in fields(cls) if f.name != "acceptance"]
+        return cls(acceptance=Acceptance.from_arrays(arrays), **{name: arrays[f"cascade_{name}"] for name in names})
+
+
+class Climb:
+    """One request on a ladder: hears answers, says whom to ask next and whose answer stands. Not thread-safe.
+
+    Args:
+        cascade: of the artifact.
+        ladder: the ladder to climb.
+        price: quality per USD at which to stop.
+        expected: shape (m,), log-odds of each model's quality before any answer.
+        task: position of the task, -1 for unknown.
+        leaf: position of the leaf, -1 for unknown.
+        prompt: the request's text.
+    """
+
+    def __init__(
+        self, cascade: Cascade, ladder: Ladder, price: float, expected: Floats, task: int, leaf: int, prompt: str
+    ) -> None:
+        self._acceptance, self._ladder, self._price = cascade.acceptance, ladder, price
+        self._expected = expected[None]
+        self._task, self._leaf = np.array([task]), np.array([leaf])
+        self._prompt, self._options = prompt, options_of(prompt)
+        self._heard: dict[int, str] = {}
+        self._given = Given(
+            group=np.full((1, len(expected)), -1),
+            shape=np.zeros((1, len(expected), len(SHAPE))),
+            length=np.zeros((1, len(expected))),
+        )
+        self._known: dict[frozenset[int], tuple[float, int]] = {}
+        self.chance = 0.0
+        """P(the standing answer clears)."""
+        self.model: int | None = None
+        """The model whose answer stands."""
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        """The ladder's models, in the order in which they are asked."""
+        return self._ladder.models
+
+    def again(self, price: float) -> Climb:
+        """The same request from the start at another price, remembering what the same answers came to."""
+        other = copy.copy(self)
+        other._price, other._heard, other.chance, other.model = price, {}, 0.0, None
+        return other
+
+    def hear(self, model: int, response: str, output_tokens: int) -> None:
+        """Take in what a model answered."""
+        self._heard[model] = response
+        called = frozenset(self._heard)
+        if called not in self._known:
+            self._known[called] = self._judge(model, response, output_tokens)
+        self.chance, self.model = self._known[called]
+
+    def wants(self, model: int) -> bool:
+        """Whether a model of the ladder is worth asking, too.
+
+        The rung below it counts as the one that was reached, also where its model failed.
+        """
+        if model not in self._ladder.models:
+            return False
+        rung = self._ladder.models.index(model) - 1
+        after = np.array([self._expected[0, model]])
+        return float(self._ladder.value(rung, np.array([self.chance]), after)[0]) > self._price
+
+    def _judge(self, model: int, response: str, output_tokens: int) -> tuple[float, int]:
+        self._given.shape[0, model] = shape_of(answer_of(response, self._options), self._prompt)
+        self._given.length[0, model] = np.log1p(output_tokens)
+        called = np.zeros(self._given.group.shape, dtype=bool)
+        called[0, list(self._heard)] = True
+        self._given.group[:] = -1
+        keys = [answer_of(heard, self._options).key for heard in self._heard.values()]
+        self._given.group[0, list(self._heard)] = grouped(keys)
+        chance, best = self._acceptance.judge(self._given, called, self._expected, self._task, self._leaf)
+        return float(chance[0]), int(best[0])

@@ -1,0 +1,196 @@
+"""Fitting `agreement`: who has to agree, in which task, before an answer may be taken for right.
+
+Cascades ask few models, in an order that is not known yet. So both steps are fitted on random subsets of the
+models, every second one with the cheap models first, as cascades have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.answers import answer_of, options_of
+from router.predict.agreement import SHAPE, SLOPES, WIDTH, Acceptance, Given, Mask, Votes, grouped, shape_of, voters
+from router.predict.calibrate import sigmoid
+from router.predict.labels import Floats, Indices, shrunk_means
+
+SUBSETS = 6
+"""Random subsets of models per query."""
+MOST_MODELS = 8
+"""Size of the largest subset."""
+CHEAP_FIRST = 0.6
+"""Head start of the cheapest model over the dearest, in every second draw, on ranks that are uniform in [0, 1]."""
+VOTE_PENALTY = 1.0
+"""Ridge on each model's own utilities; half a label's worth of doubt."""
+SECOND_SHARE = 0.5
+"""Weight of the second best supported answer in the logistic regression; it matters only where it wins."""
+COLUMN_PENALTY, LABEL_PENALTY, SLOPE_PENALTY = 0.3, 1.0, 2.0
+"""Ridge on the regression's shared columns, on a leaf's or task's constant, and on a task's own slopes."""
+PSEUDO_COUNT = 10.0
+"""Responses that the overall length weighs in a task's."""
+
+
+def read_answers(prompts: Sequence[str], responses: Sequence[Sequence[str]], output_tokens: Floats) -> Given:
+    """Answers of every query and model.
+
+    Args:
+        prompts: n texts.
+        responses: n rows of m responses.
+        output_tokens: shape (n, m); NaN counts as 0.
+    """
+    group = np.full(output_tokens.shape, -1, dtype=np.int64)
+    shape = np.zeros((*output_tokens.shape, len(SHAPE)))
+    for row, (prompt, given) in enumerate(zip(prompts, responses, strict=True)):
+        options = options_of(prompt)
+        answers = [answer_of(response, options) for response in given]
+        group[row] = grouped([answer.key for answer in answers])
+        shape[row] = [shape_of(answer, prompt) for answer in answers]
+    return Given(group=group, shape=shape, length=np.log1p(np.nan_to_num(output_tokens)))
+
+
+def fit_acceptance(
+    given: Given,
+    quality: Floats,
+    expected: Floats,
+    task: Indices,
+    leaf: Indices,
+    *,
+    tasks: int,
+    leaves: int,
+    dearness: Floats,
+    seed: int,
+) -> Acceptance:
+    """Fit both steps on queries that every model has answered.
+
+    Args:
+        given: n answers of m models.
+        quality: shape (n, m), in [0, 1].
+        expected: shape (n, m), log-odds of expected quality, made without the query's own outcomes.
+        task: shape (n,).
+        leaf: shape (n,), finest label.
+        tasks: number of tasks.
+        leaves: number of leaves.
+        dearness: shape (m,), 0 for the cheapest model to 1 for the dearest.
+        seed: of the subsets.
+    """
+    random = np.random.default_rng(seed)
+    rows, called = subsets(len(quality), dearness, random)
+    votes = fit_votes(given.group, quality, expected, rows, called)
+    center, scale = _lengths(given.length, task, tasks)
+    blank = Acceptance(
+        votes=votes,
+        length_center=center,
+        length_scale=scale,
+        center=np.zeros(WIDTH),
+        scale=np.ones(WIDTH),
+        weights=np.zeros(1),
+    )
+    seen = blank.contenders(given.rows(rows), called, expected[rows], task[rows])
+    kept = [(np.flatnonzero(is_there), rank) for rank, _, _, is_there in seen]
+    columns = np.concatenate([part[1][used] for part, (used, _) in zip(seen, kept, strict=True)])
+    labels = np.concatenate([quality[rows, part[2]][used] for part, (used, _) in zip(seen, kept, strict=True)])
+    source = np.concatenate([rows[used] for used, _ in kept])
+    weight = np.concatenate([np.full(len(used), SECOND_SHARE if rank else 1.0) for used, rank in kept]) / SUBSETS
+    spread = columns.std(axis=0)
+    scaled = Acceptance(
+        votes=votes,
+        length_center=center,
+        length_scale=scale,
+        center=columns.mean(axis=0),
+        scale=np.where(spread > 1e-6, spread, 1.0),
+        weights=np.zeros(1 + WIDTH + leaves + tasks * (1 + len(SLOPES))),
+    )
+    design = scaled.design(columns, task[source], leaf[source])
+    penalty = np.full(design.shape[1], SLOPE_PENALTY)
+    penalty[: 1 + WIDTH + leaves + tasks] = LABEL_PENALTY
+    penalty[: 1 + WIDTH] = COLUMN_PENALTY
+    penalty[0] = 0.01
+    return Acceptance(
+        votes=votes,
+        length_center=center,
+        length_scale=scale,
+        center=scaled.center,
+        scale=scaled.scale,
+        weights=ridge_logistic(design, labels, weight, penalty),
+    )
+
+
+def subsets(count: int, dearness: Floats, random: np.random.Generator) -> tuple[Indices, Mask]:
+    """Random sets of models: query of each (rows,), and who is called (rows, m)."""
+    models = len(dearness)
+    drawn = []
+    for turn in range(SUBSETS):
+        size = random.integers(1, min(models, MOST_MODELS) + 1, count)
+        lot = random.random((count, models)) + (CHEAP_FIRST * dearness if turn % 2 else 0.0)
+        drawn.append(lot.argsort(axis=1).argsort(axis=1) < size[:, None])
+    return np.tile(np.arange(count), SUBSETS), np.concatenate(drawn)
+
+
+def fit_votes(group: Indices, quality: Floats, expected: Floats, rows: Indices, called: Mask) -> Votes:
+    """Maximum likelihood of the conditional logit with a ridge, by L-BFGS."""
+    from scipy.optimize import minimize
+
+    models = quality.shape[1]
+    members, columns = voters(group[rows], called, expected[rows])
+    members = members.astype(np.float32)
+    present = members.any(axis=1)
+    size = np.maximum((group[rows][:, :, None] == np.arange(present.shape[1])).sum(axis=1), 1)
+    mean = np.einsum("nm,nmk->nk", quality[rows], group[rows][:, :, None] == np.arange(present.shape[1])) / size
+    right = np.where(present, mean, 0.0)
+    target = np.hstack([right, np.maximum(1.0 - right.max(axis=1, keepdims=True), 0.0)])
+    target /= target.sum(axis=1, keepdims=True)
+    answered = (called & (group[rows] >= 0)).astype(np.float64)
+    silent = (called & (group[rows] < 0)).astype(np.float64)
+    hope = (answered * expected[rows]).sum(axis=1)
+    cuts = np.cumsum([models, 4, models, models])
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        support, prior, doubt, silence, base = np.split(values, cuts)
+        utility = np.where(present, np.einsum("m,nmk->nk", support, members) + columns @ prior, -1e9)
+        none = base[0] + base[1] * hope + answered @ doubt + silent @ silence
+        whole = np.hstack([utility, none[:, None]])
+        whole -= whole.max(axis=1, keepdims=True)
+        chance = np.exp(whole)
+        chance /= chance.sum(axis=1, keepdims=True)
+        slope = (chance - target) / SUBSETS
+        last = slope[:, -1]
+        gradient = [
+            np.einsum("nk,nmk->m", slope[:, :-1], members) + 2 * VOTE_PENALTY * support,
+            np.einsum("nk,nkc->c", slope[:, :-1], columns) + 0.02 * (prior - [1.0, 0.0, 0.0, 0.0]),
+            answered.T @ last + 2 * VOTE_PENALTY * doubt,
+            silent.T @ last + 2 * VOTE_PENALTY * silence,
+            np.array([last.sum(), last @ hope]),
+        ]
+        own = VOTE_PENALTY * float((support**2).sum() + (doubt**2).sum() + (silence**2).sum())
+        own += 0.01 * float(((prior - [1.0, 0.0, 0.0, 0.0]) ** 2).sum())
+        return own - float((target * np.log(chance + 1e-12)).sum()) / SUBSETS, np.concatenate(gradient)
+
+    start = np.zeros(cuts[-1] + 2)
+    start[models] = 1.0
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    support, prior, doubt, silence, base = np.split(found, cuts)
+    return Votes(support=support, prior=prior, doubt=doubt, silence=silence, base=base)
+
+
+def ridge_logistic(columns: Floats, labels: Floats, weight: Floats, penalty: Floats) -> NDArray[np.float64]:
+    """Weights of a logistic regression with a ridge of its own for every column, by Newton's method."""
+    weights = np.zeros(columns.shape[1])
+    for _ in range(30):
+        chance = sigmoid(columns @ weights)
+        gradient = columns.T @ (weight * (labels - chance)) - penalty * weights
+        curvature = (columns * (weight * chance * (1.0 - chance) + 1e-9)[:, None]).T @ columns + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        weights += step
+        if np.abs(step).max() < 1e-6:
+            break
+    return weights
+
+
+def _lengths(length: Floats, task: Indices, tasks: int) -> tuple[Floats, Floats]:
+    """Mean and deviation of log lengths by task and model, shape (tasks + 1, m) each; the last row is everybody's."""
+    overall, spread = length.mean(axis=0), length.std(axis=0)
+    center = shrunk_means(length, task, overall, tasks, PSEUDO_COUNT)
+    scale = np.sqrt(shrunk_means((length - center[task]) ** 2, task, spread**2, tasks, PSEUDO_COUNT))
+    return np.vstack([center, overall]), np.vstack([scale, spread]) + 0.05

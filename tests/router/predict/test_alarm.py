@@ -1,0 +1,99 @@
+"""An alarm is false in at most the promised share of cases, and late only by what the drift needs to show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from router.predict.alarm import ALPHA, Watch, audited, watch
+
+
+def raised_at(scores: list[float], promise: float) -> int | None:
+    state = Watch()
+    for number, score in enumerate(scores, 1):
+        state = state.hear(score, promise)
+        if state.raised:
+            return number
+    return None
+
+
+def false_alarms(streams: int, length: int, quality: float, promise: float) -> float:
+    random = np.random.default_rng(1)
+    found = [
+        raised_at((random.random(length) < quality).astype(float).tolist(), promise) is not None
+        for _ in range(streams)
+    ]
+    return float(np.mean(found))
+
+
+def test_a_promise_that_just_holds_raises_no_more_false_alarms_than_said() -> None:
+    assert false_alarms(200, 500, 0.9, 0.9) <= ALPHA + 2 * (ALPHA * (1 - ALPHA) / 200) ** 0.5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("promise", [0.6, 0.9, 0.98])
+def test_of_2000_streams_without_drift_at_most_alpha_alarm(promise: float) -> None:
+    assert false_alarms(2_000, 2_000, promise, promise) <= ALPHA + 2 * (ALPHA * (1 - ALPHA) / 2_000) ** 0.5
+
+
+def test_graded_scores_that_hold_the_promise_raise_few_alarms() -> None:
+    random = np.random.default_rng(2)
+    found = [raised_at(random.beta(9, 1, 500).tolist(), 0.9) is not None for _ in range(100)]
+    assert np.mean(found) <= 0.1
+
+
+def test_a_drift_is_noticed_as_fast_after_a_long_good_time() -> None:
+    random = np.random.default_rng(3)
+    delays: dict[int, list[int]] = {100: [], 2_000: []}
+    for good, found in delays.items():
+        for _ in range(30):
+            chances = np.r_[np.full(good, 0.95), np.full(1_000, 0.75)]
+            at = raised_at((random.random(len(chances)) < chances).astype(float).tolist(), 0.9)
+            assert at is not None and at > good
+            found.append(at - good)
+    early, late = np.median(delays[100]), np.median(delays[2_000])
+    assert late < 1.5 * early + 20 and late < 150
+
+
+def test_good_answers_never_ruin_the_gambler() -> None:
+    state = watch([(0.0, 0.9)] * 2 + [(1.0, 0.9)] * 1_000)
+    assert state.e_value > 0.1 and not state.raised
+
+
+def test_the_cusum_warns_before_the_alarm_where_a_good_time_cost_wealth() -> None:
+    state, seen = watch([(1.0, 0.9)] * 3), []
+    random = np.random.default_rng(4)
+    for score in (random.random(2_000) < 0.8).astype(float):
+        state = state.hear(float(score), 0.9)
+        assert state.log_cusum >= state.log_wealth
+        seen.append(state.warns)
+        if state.raised:
+            break
+    assert state.raised
+
+
+def test_a_raised_alarm_stays_as_it_is() -> None:
+    state = watch([(0.0, 0.9)] * 50)
+    assert state.raised and state.n < 20
+    assert state.hear(1.0, 0.9) is state
+
+
+def test_each_answer_is_held_against_its_own_promise() -> None:
+    mixed = watch([(0.5, 0.4), (0.5, 0.6)] * 100)
+    assert not mixed.raised
+    assert mixed.mean == 0.5 and mixed.promise == pytest.approx(0.5)
+
+
+def test_an_audit_promises_a_mean_drop() -> None:
+    assert watch([audited(1.0, 1.0, 0.02)] * 300).raised is False
+    assert watch([audited(1.0, 0.0, 0.02), audited(1.0, 1.0, 0.02)] * 100).raised
+
+
+@pytest.mark.parametrize(("score", "promise", "alpha"), [(1.2, 0.9, 0.05), (0.5, 0.0, 0.05), (0.5, 0.9, 1.0)])
+def test_values_out_of_range_are_refused(score: float, promise: float, alpha: float) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        Watch().hear(score, promise, alpha)
+
+
+def test_an_empty_watch_knows_nothing() -> None:
+    assert (Watch().mean, Watch().promise, Watch().e_value) == (None, None, 1.0)
