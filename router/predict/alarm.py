@@ -25,12 +25,12 @@ MEMORY = 0.99
 PRIOR = 10.0
 """Answers at the promised quality that the first bets assume: they bet little."""
 _BOLDNESS = 0.75
-"""Share of the wealth that one bad answer may double at most; below 1, so that no good answer ruins the gambler."""
+"""Share of the wealth that one good answer may cost at most; below 1, so that none ruins the gambler."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """The state of one alarm after some scored answers; 1 scored answer makes the next state, in constant time."""
+    """The state of one alarm after some scored answers; each makes the next state, in constant time."""
 
     log_wealth: float = 0.0
     log_cusum: float = 0.0

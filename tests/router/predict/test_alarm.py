@@ -20,8 +20,7 @@ def raised_at(scores: list[float], promise: float) -> int | None:
 def false_alarms(streams: int, length: int, quality: float, promise: float) -> float:
     random = np.random.default_rng(1)
     found = [
-        raised_at((random.random(length) < quality).astype(float).tolist(), promise) is not None
-        for _ in range(streams)
+        raised_at((random.random(length) < quality).astype(float).tolist(), promise) is not None for _ in range(streams)
     ]
     return float(np.mean(found))
 
