@@ -202,17 +202,21 @@ def _exact_p(n: int, wins: int, losses: int, threshold: float) -> float:
 def _score_tails(n: int, wins: int, losses: int, threshold: float, up: Array, down: Array) -> list[float]:
     """Chance of a score statistic as high as the seen one, for each pair of chances to win and to lose."""
     seen = float(_score(np.array(float(wins)), np.array(float(losses)), n, threshold)) - 1e-9
+    first, last = _around(n, float(up.min()))[0], _around(n, float(up.max()))[1]
+    b = np.arange(first, last)[:, None]
+    least, most = _around(n, float(down.min()))[0], _around(n, float(down.max()))[1]
+    c = np.arange(least, most)[None, :]
+    ties = np.maximum(n - b - c, 0)
+    is_as_high = (_score(b.astype(float), c.astype(float), n, threshold) >= seen) & (b + c <= n)
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    ways = np.where(is_as_high, logs[n] - logs[b] - logs[c] - logs[ties], -np.inf)
     tails = []
     for win, lose in zip(up.tolist(), down.tolist(), strict=True):
-        some_wins, some_losses = _around(n, win)[:, None], _around(n, lose)[None, :]
-        ties = n - some_wins - some_losses
-        is_as_high = (_score(some_wins, some_losses, n, threshold) >= seen) & (ties >= 0)
-        b, c = np.broadcast_arrays(some_wins, some_losses)
-        b, c, ties = b[is_as_high], c[is_as_high], ties[is_as_high]
-        chance = b * _log(win) + c * _log(lose) + ties * _log(1 - win - lose)
-        ways = logs[n] - logs[b.astype(int)] - logs[c.astype(int)] - logs[ties.astype(int)]
-        tails.append(float(np.exp(ways + chance).sum()))
+        (b_from, b_to), (c_from, c_to) = _around(n, win), _around(n, lose)
+        rows, columns = slice(b_from - first, b_to - first), slice(c_from - least, c_to - least)
+        tie = _log(1 - win - lose)
+        chance = b[rows] * (_log(win) - tie) + c[:, columns] * (_log(lose) - tie) + n * tie
+        tails.append(float(np.exp(ways[rows, columns] + chance).sum()))
     return tails
 
 
@@ -228,10 +232,10 @@ def _score(wins: Array, losses: Array, n: int, threshold: float) -> Array:
     return np.asarray((wins - losses - n * threshold) / np.sqrt(np.maximum(variance, 1e-12)))
 
 
-def _around(n: int, rate: float) -> Array:
-    """All numbers of successes but those with a chance below 1e-10."""
+def _around(n: int, rate: float) -> tuple[int, int]:
+    """First and past the last number of successes that are not as good as impossible (a chance below 1e-10)."""
     spread = 7 * math.sqrt(n * rate)
-    return np.arange(max(0, int(n * rate - spread - 1)), min(n, int(n * rate + spread + 20)) + 1.0)
+    return max(0, int(n * rate - spread - 1)), min(n, int(n * rate + spread + 20)) + 1
 
 
 def _log(rate: float) -> float:
