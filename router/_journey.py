@@ -36,6 +36,7 @@ class Journey:
         self._keeper: ExactCache | None = None
         self._sent_s = self.started_s
         self._is_settled = False
+        self._answers: dict[str, Attempt] = {}
 
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]], cache: ExactCache | None) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
@@ -61,6 +62,7 @@ class Journey:
                 return answered
 
     def _send(self, call: Call) -> Generator[Call | Sleep, Heard, Heard]:
+        self._book()  # the answers of a cascade that goes on
         self._sent_s = time.monotonic()
         try:
             heard = yield call
@@ -70,24 +72,30 @@ class Journey:
             # Cancelled or broken while the provider was working: it may bill, so the ledger must know.
             lost = ProviderUnavailableError(f"interrupted by {type(interruption).__name__}", model=call.model)
             lost.is_billed = None
-            self._book(self.meter.settle(call, lost, time.monotonic() - self._sent_s))
+            self.meter.settle(call, lost, time.monotonic() - self._sent_s)
+            self._book()
             raise
         if isinstance(heard.outcome, ProviderError):
-            self._book(self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s))
+            self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
+            self._book()
         elif isinstance(heard.outcome, Reply) and heard.outcome.chunks is None:
-            self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)  # written together with its request
+            # Written together with its request, unless another call follows.
+            self._answers[call.model] = self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
         return heard
 
-    def _book(self, attempt: Attempt) -> None:
-        self._ledger.append_attempt(self.request, len(self.meter.attempts) - 1, attempt)
-        self.meter.written = len(self.meter.attempts)
+    def _book(self) -> None:
+        attempts = self.meter.attempts
+        for number in range(self.meter.written, len(attempts)):
+            self._ledger.append_attempt(self.request, number, attempts[number])
+            self.meter.written = number + 1
 
     def finish(
         self, call: Call, payload: Mapping[str, Any], outcome: Outcome = "ok", error: str | None = None
     ) -> Completion:
         """Write the request's row, keep its answer where that is allowed, and hand it over."""
         self._write(outcome, model=call.model, error=error)
-        payload = {**payload, "usage": _openai_usage(self.meter.attempts[-1], payload.get("usage"))}
+        answered = self._answers.get(call.model, self.meter.attempts[-1])
+        payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
             self._keeper.put(self.cache_key, call.model, payload)
         if outcome == "ok":

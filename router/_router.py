@@ -144,13 +144,19 @@ class Router:
             if not ruling.decision.plan:
                 raise journey.no_route()
             calls = self._calls(request, ruling, journey.deadline_s)
-            way = flow.run(calls, now_s=time.monotonic(), deadline_s=journey.deadline_s, patience_s=request.patience_s)
+            way = flow.run(
+                calls,
+                now_s=time.monotonic(),
+                deadline_s=journey.deadline_s,
+                patience_s=request.patience_s,
+                listener=ruling.listener,
+            )
             call, reply = yield from journey.pay(way)
         except BaseException as error:
             journey.fail(error)
             raise
         if reply.chunks is None:
-            return journey.finish(call, reply.payload or {})
+            return _as_asked(journey.finish(call, reply.payload or {}), request, is_async)
         finish = partial(journey.finish_stream, call)
         if is_async:
             return AsyncStream(cast(AsyncIterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
@@ -178,7 +184,7 @@ class Router:
                     params=self._params(request, model, is_limited=ruling.limit_usd is not None),
                     timeout_s=flow.DEFAULT_TIMEOUT_S,
                     deadline_s=deadline_s,
-                    stream=request.stream,
+                    stream=request.stream and ruling.listener is None,
                 )
                 for deployment in self.policy.deployments[model]
             ]
@@ -193,7 +199,7 @@ class Router:
 
 
 def _as_asked(completion: Completion, request: Request, is_async: bool) -> Any:
-    """A stored answer in the form the caller asked for: whole, or as the chunks of a stream."""
+    """A whole answer in the form the caller asked for: whole, or as the chunks of a stream."""
     if not request.stream:
         return completion
     chunks, finish = chat_chunks(completion.payload), lambda *_: completion

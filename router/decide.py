@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from router.config import suggestion
 from router.errors import UnknownModelError
-from router.policy import Bar, ModelEntry, Policy, Rule, evidence_gap, match
-from router.select import Offer, plan
+from router.learned import LearnedPlan, learned_plan
+from router.policy import Bar, Evidence, ModelEntry, Policy, Rule, evidence_gap, match
+from router.select import Offer, lead, plan
 from router.spend.meter import choices_of, output_cap
 from router.spend.prices import Price, price_on
 from router.tokens import count_request, estimate_tokens
 from router.types import Candidate, Decision, Prediction, Request, TaskGuess
 
 if TYPE_CHECKING:
+    from router.climb import Listener
     from router.predict import Predictor
 
 TYPICAL_OUTPUT_TOKENS = 256
@@ -39,6 +41,8 @@ class Ruling:
     input_bound: int
     """Upper bound of its input tokens; only counted under a limit, else 0."""
     may_cache: bool
+    listener: Listener | None = None
+    """Hears the answers where the plan is a cascade."""
 
 
 def decide(request: Request, policy: Policy, predictor: Predictor | None, now: datetime) -> Ruling:
@@ -58,6 +62,7 @@ def decide(request: Request, policy: Policy, predictor: Predictor | None, now: d
     bound = count_request(request) if limit is not None else 0
     order: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    learned: LearnedPlan | str | None = None
     if route.rule is not None:
         predictions = _predictions(request, guess, predictor, route)
         sheet = _Sheet(request, policy, guess.task, bar, limit, bound, predictions, now)
@@ -67,19 +72,24 @@ def decide(request: Request, policy: Policy, predictor: Predictor | None, now: d
             bar=bar.min,
             fallback=[sheet.offer(model, needs_evidence=False) for model in route.rule.fallback],
         )
+        learned = _learned(request, guess, predictor, route.rule, bar, sheet)
+    if isinstance(learned, LearnedPlan):
+        order, candidates = lead(learned.order, order, candidates)
     decision = Decision(
         id=request.id,
         task=guess,
         rule=route.name,
-        strategy=route.strategy,
+        strategy=learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone,
         bar=bar.min,
         plan=order,
         candidates=candidates,
         policy_version=policy.version,
         artifact_version=predictor.version if predictor else None,
+        promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
     )
     may_cache = route.rule is not None and route.rule.cache == "exact"
-    return Ruling(decision=decision, limit_usd=limit, input_bound=bound, may_cache=may_cache)
+    listener = learned.listener if isinstance(learned, LearnedPlan) else None
+    return Ruling(decision=decision, limit_usd=limit, input_bound=bound, may_cache=may_cache, listener=listener)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,11 @@ class _Route:
     strategy: str
     rule: Rule | None
     """None: nothing in the policy is for this request."""
+
+    @property
+    def strategy_alone(self) -> str:
+        """The strategy where no learned plan serves: without one there are no answers to look at."""
+        return "single" if self.strategy == "cascade" else self.strategy
 
     @property
     def needs_evidence(self) -> bool:
@@ -141,6 +156,32 @@ def _predictions(
     return predictor.predict(request.text, guess.task, request.tags.get("subtask"))
 
 
+def _learned(
+    request: Request, guess: TaskGuess, predictor: Predictor | None, rule: Rule, bar: Bar, sheet: _Sheet
+) -> LearnedPlan | str | None:
+    """The artifact's plan where it is asked for and carries the bar, or why there is none; None: not asked for."""
+    if predictor is None or rule.strategy == "fixed" or guess.task is None or request.kind != "chat":
+        return None
+    if bar.min == 0 and bar.max_drop is None:
+        return None
+    from router.predict.promises import Asked
+
+    # A stream's words cannot be taken back, so its cascade is held until it has been decided, or there is none.
+    looks = rule.strategy == "cascade" and (rule.buffer or not request.stream) and choices_of(request.params) == 1
+    found = learned_plan(
+        predictor,
+        ("cascade", "single") if looks else ("single",),
+        text=request.text,
+        task=guess.task,
+        subtask=request.tags.get("subtask"),
+        asked=Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence),
+        barred=lambda model: sheet.misfit(model) if model in rule.candidates else "no candidate of the rule",
+    )
+    if isinstance(found, str) and rule.strategy == "cascade" and not looks:
+        return f"one answer to a stream cannot be taken back, and the rule does not say `buffer: true`; {found}"
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Sheet:
     """Everything that is the same for all offers of one request."""
@@ -159,13 +200,10 @@ class _Sheet:
         price = price_on(self.policy.prices[name], self.now.date())
         prediction = self.predictions.get(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        is_limited = self.limit is not None
-        worst_usd = price.worst(self.input_bound, self._cap(model)) if price and is_limited else None
+        worst_usd = self._worst(name)
         barred = self._misfit(model, worst_usd)
         if barred is None and needs_evidence:
-            entry = self.policy.tasks.get(self.task) if self.task is not None else None
-            metric = entry.metric if entry else None
-            barred = evidence_gap(evidence, task=self.task, model=model, bar=self.bar, metric=metric, now=self.now)
+            barred = self._gap(model, evidence)
         return Offer(
             model=name,
             barred=barred,
@@ -173,6 +211,24 @@ class _Sheet:
             quality_low=evidence.lower if evidence else None,
             expected_cost_usd=self._expected(price, prediction),
             worst_cost_usd=worst_usd,
+        )
+
+    def misfit(self, name: str) -> str | None:
+        """Why a model cannot take part in a plan that carries the bar as a whole."""
+        model = self.policy.models[name]
+        evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
+        return self._misfit(model, self._worst(name)) or self._gap(model, evidence, is_alone=False)
+
+    def _worst(self, name: str) -> Decimal | None:
+        price = price_on(self.policy.prices[name], self.now.date())
+        is_limited = self.limit is not None
+        return price.worst(self.input_bound, self._cap(self.policy.models[name])) if price and is_limited else None
+
+    def _gap(self, model: ModelEntry, evidence: Evidence | None, *, is_alone: bool = True) -> str | None:
+        entry = self.policy.tasks.get(self.task) if self.task is not None else None
+        metric = entry.metric if entry else None
+        return evidence_gap(
+            evidence, task=self.task, model=model, bar=self.bar, metric=metric, now=self.now, is_alone=is_alone
         )
 
     def _misfit(self, model: ModelEntry, worst_usd: Decimal | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from router.types import Candidate
@@ -61,6 +61,25 @@ def plan(
             reasons.items(), key=lambda row: order.index(row[0]) if row[0] in order else len(order)
         )
     )
+
+
+def lead(
+    learned: Sequence[str], order: Sequence[str], candidates: Sequence[Candidate]
+) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
+    """A learned plan in front of what would serve without it, which then stands by."""
+    reasons = {model: _rung(place, len(learned)) for place, model in enumerate(learned)}
+    told = [
+        replace(candidate, is_in=True, reason=reasons[candidate.model]) if candidate.model in reasons else candidate
+        for candidate in candidates
+    ]
+    whole = tuple(dict.fromkeys([*learned, *order]))
+    return whole, tuple(sorted(told, key=lambda one: whole.index(one.model) if one.model in whole else len(whole)))
+
+
+def _rung(place: int, count: int) -> str:
+    if count == 1:
+        return "best quality for its price at the operating point that carries the bar"
+    return "asked first" if not place else f"asked as number {place + 1}, unless the answers so far are sure enough"
 
 
 def best_trade(qualities: Sequence[float], costs_usd: Sequence[float], quality_per_usd: float) -> int:

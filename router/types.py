@@ -135,6 +135,8 @@ class Candidate:
     expected_cost_usd: Decimal | None = None
     worst_cost_usd: Decimal | None = None
     """Upper bound of one attempt; only computed where a limit needs it."""
+    propensity: float | None = None
+    """Chance of being asked first, where the rule explores; None where nothing is left to chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +155,19 @@ class Decision:
     policy_version: str
     """Hash of the policy's text and its evidence, first 12 hex digits."""
     artifact_version: str | None = None
+    propensity: float = 1.0
+    """Chance with which the plan's first model was first; below 1 only where the rule explores."""
+    feedback_row: int = 0
+    """Last row of the ledger's feedback that was known; 0 where the rule does not learn from feedback."""
+    promise: str | None = None
+    """What the learned plan promises at its operating point, or why no learned plan serves; None without artifact."""
 
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""
         head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {self.bar:g}, {self.strategy}"
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
-        return "\n".join([head, *rows])
+        promise = [f"  {self.promise}"] if self.promise else []
+        return "\n".join([head, *promise, *rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

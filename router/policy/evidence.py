@@ -76,36 +76,51 @@ def read_evidence(directory: Path) -> tuple[dict[tuple[str, str], Evidence], lis
 
 
 def evidence_gap(
-    evidence: Evidence | None, *, task: str | None, model: ModelEntry, bar: Bar, metric: str | None, now: datetime
+    evidence: Evidence | None,
+    *,
+    task: str | None,
+    model: ModelEntry,
+    bar: Bar,
+    metric: str | None,
+    now: datetime,
+    is_alone: bool = True,
 ) -> str | None:
-    """Why evidence does not carry a bar, with what is missing; None when it does."""
-    if bar.max_drop is not None and model.id != bar.vs:
+    """Why evidence does not carry a bar, with what is missing; None when it does.
+
+    With `is_alone=False` only whether the model may take part in a plan that carries the bar as a whole: it must
+    have been measured, but need not reach the bar by itself.
+    """
+    if is_alone and bar.max_drop is not None and model.id != bar.vs:
         # A file knows one model at a time; a drop is between two, on the same queries.
         return DROP_NEEDS_ARTIFACT
-    if bar.min == 0:
+    if bar.min == 0 and is_alone:
         return None
     if evidence is None:
         least = least_samples(bar.min, bar.confidence)
         needs = (
             f"needs at least {least} samples for bar {bar.min:g}" if least else "no sample can carry bar 1; lower it"
         )
-        return f"no evidence for task {task or 'unknown'}: {needs}"
+        return f"no evidence for task {task or 'unknown'}" + (f": {needs}" if is_alone else "")
     if evidence.expires is not None and _utc(evidence.expires) <= now:
         return f"no evidence: run {evidence.run_id} expired on {evidence.expires:%Y-%m-%d}; evaluate again"
     if model.version is not None and evidence.model_version != model.version:
         return f"no evidence for version {model.version} (run {evidence.run_id} measured {evidence.model_version})"
     if metric is not None and evidence.metric != metric:
         return f"no evidence by metric {metric} (run {evidence.run_id} measured {evidence.metric})"
+    return _below(evidence, bar) if is_alone else None
+
+
+def _below(evidence: Evidence, bar: Bar) -> str | None:
     if evidence.confidence < bar.confidence:
         return f"no evidence at confidence {bar.confidence:g} (run {evidence.run_id} has {evidence.confidence:g})"
-    if evidence.lower < bar.min:
-        more = samples_for_mean(evidence.mean, bar.min, bar.confidence)
-        remedy = f"about {more} samples at this mean would" if more else "no number of samples at this mean would"
-        return (
-            f"below bar {bar.min:g}: mean {evidence.mean:.3f} on n={evidence.n}, "
-            f"lower bound {evidence.lower:.3f}; {remedy} carry it"
-        )
-    return None
+    if evidence.lower >= bar.min:
+        return None
+    more = samples_for_mean(evidence.mean, bar.min, bar.confidence)
+    remedy = f"about {more} samples at this mean would" if more else "no number of samples at this mean would"
+    return (
+        f"below bar {bar.min:g}: mean {evidence.mean:.3f} on n={evidence.n}, "
+        f"lower bound {evidence.lower:.3f}; {remedy} carry it"
+    )
 
 
 def least_samples(bar: float, confidence: float) -> int:

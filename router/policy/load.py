@@ -11,7 +11,7 @@ from pathlib import Path
 from router.config import Document, Path_, read_yaml, shown, suggestion, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.evidence import EvidenceTable, read_evidence
-from router.policy.schema import Bar, Data, ModelEntry, PolicyFile, Rule, TaskEntry
+from router.policy.schema import Bar, Data, Learning, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.prices import Price, bundled_price
 from router.types import Deployment
 
@@ -39,6 +39,19 @@ class Policy:
     """Line of each rule in the file."""
     data: Data
     """What is kept of prompts and answers."""
+    learning: Learning
+    """Of the rules that say nothing of it."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether any rule learns from feedback."""
+        return any(self.learning_of(rule).from_feedback for rule in self.rules)
+
+    def learning_of(self, rule: Rule) -> Learning:
+        """The rule's, else the policy's; a fixed rule learns nothing."""
+        if rule.strategy == "fixed":
+            return Learning()
+        return rule.learning or self.learning
 
     @property
     def caches_exactly(self) -> bool:
@@ -116,6 +129,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         deployments={model.id: model.places() for model in file.models},
         rule_lines=tuple(document.places["rules", i][0] for i in range(len(file.rules))),
         data=file.data,
+        learning=file.learning,
     )
 
 

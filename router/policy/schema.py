@@ -201,6 +201,21 @@ class When(Section):
     input_tokens: TokenRange | None = None
 
 
+class Learning(Section):
+    """What feedback may change."""
+
+    from_feedback: bool = False
+    """Feedback moves expected qualities, bars models below the bar, and an alarm stops routing down."""
+    explore: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the requests whose first model is drawn from all that may clear the bar."""
+
+    @model_validator(mode="after")
+    def _explores_to_learn(self) -> Learning:
+        if self.explore and not self.from_feedback:
+            raise ValueError("`explore` needs `from_feedback: true`: what is explored would teach nothing")
+        return self
+
+
 class Rule(Section):
     """One row of the routing table; the first that matches decides."""
 
@@ -210,18 +225,22 @@ class Rule(Section):
     bar: Bar | None = None
     """Overrides the task's bar."""
     strategy: Literal["single", "cascade", "fixed"] = "single"
+    """`cascade` may look at cheap answers before it asks a dearer model; it needs an artifact that carries the bar."""
+    buffer: bool = False
+    """Whether a streamed request may be held back until its cascade is decided; else it gets a single call."""
     max_cost_usd: Amount | None = None
     max_latency_ms: NotYet = None
     fallback: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
     """Tried when no candidate stands or all have failed; needs no evidence."""
     cache: Literal["false", "exact"] = "false"
+    learning: Learning | None = None
+    """Overrides the policy's `learning`."""
 
-    @field_validator("strategy", mode="after")
-    @classmethod
-    def _built(cls, value: str) -> str:
-        if value == "cascade":
-            raise ValueError(f"strategy cascade is {NOT_YET.replace('remove it', 'use single or fixed')}")
-        return value
+    @model_validator(mode="after")
+    def _learns_where_it_chooses(self) -> Rule:
+        if self.learning is not None and self.strategy == "fixed":
+            raise ValueError("`strategy: fixed` follows its order and learns nothing; remove `learning`")
+        return self
 
     @field_validator("cache", mode="before")
     @classmethod
@@ -254,6 +273,7 @@ class PolicyFile(Section):
     evidence: Name = "evidence"
     """Directory of evidence files, relative to the file."""
     data: Data = Data()
+    learning: Learning = Learning()
     budgets: NotYet = None
     alerts: NotYet = None
     tests: NotYet = None

@@ -16,6 +16,7 @@ from router.predict.cost import CostModel
 from router.predict.dial import spread
 from router.predict.features import Embedder
 from router.predict.labels import Floats, Labels
+from router.predict.promises import Promises
 from router.predict.quality import QualityModel
 from router.predict.tasks import TaskModel
 from router.types import Prediction, TaskGuess
@@ -57,6 +58,7 @@ class Predictor:
         self._dial = (arrays["dial_lambdas"], arrays["dial_costs"])
         self.cascade: Cascade | None = Cascade.from_arrays(arrays) if "cascade_stops" in arrays else None
         """None: training found nothing that looking at answers could tell."""
+        self.promises = Promises.from_arrays(arrays, self.models, self.tasks)
 
     @classmethod
     def load(cls, directory: str | Path) -> Predictor:

@@ -19,6 +19,7 @@ from router.predict.fit_agreement import read_answers
 from router.predict.fit_cascade import Recorded, can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
+from router.predict.promises import Promises, thinned
 from router.predict.quality import Heads, QualityModel
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class _Training:
             )
             arrays |= cascade.arrays()
             ways["cascade"] = Dialled(prices=cascade.prices, quality=held_out.quality, cost_usd=held_out.cost_usd)
+        arrays |= self.promises(ways, whole).arrays()
         table = self.dialled(crossed.table, expected_cost, whole)
         report = self.report(learned, crossed.table, table, ways, whole, task_accuracy)
         manifest = {
@@ -173,6 +175,17 @@ class _Training:
         """What one call each, chosen by expectations, did with some queries."""
         return Dialled.single(
             expected[rows], expected_cost[rows], self.matrix.quality[rows], self.matrix.cost_usd[rows]
+        )
+
+    def promises(self, ways: Mapping[str, Dialled], rows: Indices) -> Promises:
+        """What may be promised of the strategies, by what they did with queries they had not seen."""
+        return Promises(
+            models=self.matrix.models,
+            tasks=self.labels.tasks,
+            task=self.task[rows],
+            quality=self.matrix.quality[rows],
+            cost_usd=self.matrix.cost_usd[rows],
+            ways={name: thinned(way.prices, way.quality, way.cost_usd) for name, way in ways.items() if len(rows)},
         )
 
     def recorded(self, learned: Floats, expected_cost: Floats, rows: Indices) -> Recorded:

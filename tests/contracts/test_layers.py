@@ -25,6 +25,7 @@ LEVELS = [
     ["router.predict", "router.select", "router.cache", "router.flow"],
     ["router.transports"],
     ["router.climb"],
+    ["router.learned"],
     ["router.decide", "router.replay"],
     ["router._request", "router._journey", "router._stream", "router._drive"],
     ["router._router"],

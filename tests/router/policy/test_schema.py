@@ -99,7 +99,6 @@ MISTAKES = {
     "not built: alerts": (LAST, LAST + "\nalerts: {x: 1}", "17:1: alerts: not supported yet; remove it"),
     "not built: tests": (LAST, LAST + "\ntests: []", "17:1: tests: not supported yet; remove it"),
     "not built: latency": (LAST, LAST + "\n    max_latency_ms: 9", "max_latency_ms '9': not supported yet; remove it"),
-    "not built: cascade": (LAST, "strategy: cascade", "16:5: strategy 'cascade': strategy cascade is not supported"),
     "not built: cache shadow": (LAST, LAST + "\n    cache: shadow", "the semantic cache is not supported yet; use"),
     "not built: cache true": (LAST, LAST + "\n    cache: true", "the semantic cache is not supported yet; use"),
     "not built: cache with options": (LAST, LAST + "\n    cache: {x: 1}", "17:5: cache: the semantic cache is not"),

@@ -1,0 +1,171 @@
+"""What an artifact may promise: its held-out outcomes at every operating point, and the bars they carry.
+
+Training keeps what each strategy did with queries it had not seen. A policy's bar is held against them when it is
+first asked for, so a bar can change without training again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.predict.guarantee import Promise, Shortfall, certify_drop, certify_min
+from router.predict.labels import Floats, Indices
+
+POINTS = 40
+"""Operating points kept of each strategy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """One strategy on queries it had not seen; arrays of shape (points, n), points from cheapest to best."""
+
+    prices: Floats
+    """Shape (points,): quality per USD at each point."""
+    quality: Floats
+    cost_usd: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Where a strategy serves a task."""
+
+    price: float
+    """Quality per USD."""
+    note: str
+    """What is promised there, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A bar: a least mean quality, a greatest drop against a model, or both."""
+
+    minimum: float
+    max_drop: float | None
+    versus: str | None
+    confidence: float
+
+
+class Promises:
+    """The bars that held-out outcomes carry, by strategy and task; safe to share between threads.
+
+    Args:
+        models: names, in the order of the columns.
+        tasks: names, in the order of their positions.
+        task: shape (n,), task of each held-out query.
+        quality: shape (n, m), of every model's own answer.
+        cost_usd: shape (n, m).
+        ways: strategy to what it did.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Sequence[str],
+        tasks: Sequence[str],
+        task: Indices,
+        quality: Floats,
+        cost_usd: Floats,
+        ways: Mapping[str, HeldOut],
+    ) -> None:
+        self._models, self._tasks = tuple(models), tuple(tasks)
+        self._task, self._quality, self._cost = task, quality, cost_usd
+        self._ways = dict(ways)
+        self._found: dict[tuple[str, str, Asked], Point | str] = {}
+
+    def point(self, strategy: str, task: str, asked: Asked) -> Point | str:
+        """The cheapest operating point of a strategy that carries a bar for a task, or why there is none."""
+        key = strategy, task, asked
+        if key not in self._found:
+            self._found[key] = self._certify(strategy, task, asked)
+        return self._found[key]
+
+    def _certify(self, strategy: str, task: str, asked: Asked) -> Point | str:
+        if strategy not in self._ways:
+            return f"the artifact has learned no {strategy}"
+        if task not in self._tasks:
+            return f"the artifact knows no task {task!r}"
+        if asked.versus is not None and asked.versus not in self._models:
+            return f"the artifact was trained without {asked.versus!r}"
+        rows = np.flatnonzero(self._task == self._tasks.index(task))
+        way = self._ways[strategy]
+        quality, cost = way.quality[:, rows].astype(np.float64), way.cost_usd[:, rows].astype(np.float64)
+        label = float(self._cost[rows].sum(axis=1).mean()) if len(rows) else None
+        found: list[Promise | Shortfall] = []
+        if asked.max_drop is not None and asked.versus is not None:
+            column = self._models.index(asked.versus)
+            found.append(
+                certify_drop(
+                    quality,
+                    self._quality[rows, column].astype(np.float64),
+                    asked.max_drop,
+                    asked.confidence,
+                    cost_usd=cost,
+                    reference_cost_usd=self._cost[rows, column].astype(np.float64),
+                    label_cost_usd=label,
+                )
+            )
+        if 0 < asked.minimum < 1:
+            found.append(certify_min(quality, asked.minimum, asked.confidence, cost_usd=cost, label_cost_usd=label))
+        short = [one for one in found if isinstance(one, Shortfall)]
+        if short or not found:
+            return short[0].reason if short else "there is no bar to promise"
+        best = max((one for one in found if isinstance(one, Promise)), key=lambda one: one.point)
+        return Point(price=float(way.prices[best.point]), note=_in_words(best, asked))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays an artifact keeps, by name."""
+        kept: dict[str, NDArray[Any]] = {
+            "promise_task": self._task,
+            "promise_quality": self._quality.astype(np.float32),
+            "promise_cost": self._cost.astype(np.float32),
+        }
+        for name, way in self._ways.items():
+            kept[f"promise_{name}_prices"] = way.prices
+            kept[f"promise_{name}_quality"] = way.quality.astype(np.float32)
+            kept[f"promise_{name}_cost"] = way.cost_usd.astype(np.float32)
+        return kept
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], models: Sequence[str], tasks: Sequence[str]) -> Promises:
+        """The promises that `arrays` was taken from."""
+        ways = {
+            name: HeldOut(
+                prices=arrays[f"promise_{name}_prices"],
+                quality=arrays[f"promise_{name}_quality"],
+                cost_usd=arrays[f"promise_{name}_cost"],
+            )
+            for name in ("single", "cascade")
+            if f"promise_{name}_prices" in arrays
+        }
+        return cls(
+            models=models,
+            tasks=tasks,
+            task=arrays["promise_task"],
+            quality=arrays["promise_quality"],
+            cost_usd=arrays["promise_cost"],
+            ways=ways,
+        )
+
+
+def thinned(prices: Floats, quality: Floats, cost_usd: Floats) -> HeldOut:
+    """At most `POINTS` of many operating points, evenly spread in the logarithm of mean cost.
+
+    They are picked by cost alone: a choice by quality would make the promise about luck.
+    """
+    mean = np.log(np.maximum(np.maximum.accumulate(cost_usd.mean(axis=1)), 1e-300))
+    wanted = np.linspace(mean[0], mean[-1], POINTS)
+    kept = np.unique(np.minimum(np.searchsorted(mean, wanted - 1e-9), len(mean) - 1))
+    return HeldOut(prices=prices[kept], quality=quality[kept], cost_usd=cost_usd[kept])
+
+
+def _in_words(promise: Promise, asked: Asked) -> str:
+    figures = f"held out {promise.mean:.3f}, lower bound {promise.lower:.3f}, n={promise.n}"
+    if asked.max_drop is None:
+        return f"mean quality at least {asked.minimum:g} at confidence {promise.confidence:g} ({figures})"
+    saved = f", {promise.saving:.0%} cheaper" if promise.saving is not None else ""
+    return f"at most {asked.max_drop:g} below {asked.versus} at confidence {promise.confidence:g} ({figures}{saved})"

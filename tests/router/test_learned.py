@@ -1,0 +1,170 @@
+"""Learned plans as callers see them: a real artifact, a policy with evidence, recorded answers for models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sums import MODELS, answers
+
+import router
+from router.errors import ProviderUnavailableError
+from router.outcomes import write_outcomes
+from router.predict import artifact
+from router.predict.train import train
+from router.transports.replay import ReplayTransport
+from router.types import Call, Reply
+
+POLICY = """
+version: 1
+artifact: artifact
+models:
+  - {id: tiny, call: replay/tiny, price: {input: 0.1, output: 0.1}}
+  - {id: small, call: replay/small, price: {input: 0.12, output: 0.12}}
+  - {id: large, call: replay/large, price: {input: 6, output: 6}}
+tasks:
+  sums: {bar: {max_drop: 0.03, vs: large, confidence: 0.9}}
+rules:
+  - {when: {task: sums, tags: {kind: held}}, candidates: [tiny, small, large], strategy: cascade, buffer: true}
+  - {when: {task: sums, tags: {kind: high}}, candidates: [tiny, small, large], strategy: cascade, bar: 0.99}
+  - {when: {task: sums, tags: {kind: part}}, candidates: [tiny, large], strategy: cascade}
+  - {when: {task: sums}, candidates: [tiny, small, large], strategy: cascade}
+"""
+
+Make = Callable[..., router.Router]
+
+
+class Broken:
+    """Recorded answers, of some models none."""
+
+    def __init__(self, inner: ReplayTransport, models: set[str]) -> None:
+        self._inner, self._models = inner, models
+
+    def send(self, call: Call) -> Reply:
+        if call.model in self._models:
+            raise ProviderUnavailableError("down", model=call.model)
+        return self._inner.send(call)
+
+    async def asend(self, call: Call) -> Reply:
+        return self.send(call)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy, its artifact and its evidence."""
+    place = tmp_path_factory.mktemp("learned")
+    (place / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    trained, report = train(answers(1_500, seed=1))
+    assert "cascade" in report.promoted
+    artifact.save(trained, place / "artifact", created="2026-01-01T00:00:00+00:00")
+    (place / "evidence").mkdir()
+    for model, (mean, _) in MODELS.items():
+        evidence = {
+            "version": 1, "task": "sums", "model": model, "model_version": model, "run_id": "r", "n": 1_500,
+            "suite_sha256": "0" * 64, "mean": mean, "lower": mean - 0.02, "confidence": 0.95, "metric": "accuracy",
+            "scorer": "numeric", "price": {"input": "1", "output": "1"}, "created": "2026-01-01T00:00:00Z",
+            "expires": "2100-01-01T00:00:00Z",
+        }  # fmt: skip
+        (place / "evidence" / f"sums--{model}.json").write_text(json.dumps(evidence), encoding="utf-8")
+    write_outcomes(place / "fresh.parquet", answers(80, seed=9).to_pylist())
+    return place
+
+
+@pytest.fixture
+def make(folder: Path, tmp_path: Path) -> Iterator[Make]:
+    made: list[router.Router] = []
+
+    def build(*, down: set[str] | None = None) -> router.Router:
+        recorded = ReplayTransport.of_rows(answers(80, seed=9).to_pylist(), by="prompt")
+        transport: Any = Broken(recorded, down) if down else recorded
+        made.append(router.Router(folder / "policy.yaml", tmp_path / "state", transport))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+def prompts() -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": text}] for text in dict.fromkeys(answers(80, seed=9)["prompt"].to_pylist())]
+
+
+def test_cheap_answers_are_looked_at_first_and_every_call_is_booked(make: Make) -> None:
+    serving = make()
+    done = [serving.complete(messages, task="sums") for messages in prompts()]
+    calls = [[attempt.model for attempt in one.attempts] for one in done]
+    assert {"large"} not in [set(one) for one in calls]
+    assert 1 < sum(map(len, calls)) / len(calls) < 3
+    assert any("large" not in one for one in calls)
+    assert any("large" in one for one in calls)
+    for one in done:
+        assert one.decision.strategy == "cascade"
+        assert one.model in [attempt.model for attempt in one.attempts]
+        assert one.cost_usd == sum((attempt.cost_usd or Decimal(0) for attempt in one.attempts), Decimal(0))
+        assert len(serving.ledger.attempts(one.id)) == len(one.attempts)
+
+
+def test_the_usage_is_that_of_the_answer_which_stands(make: Make) -> None:
+    for messages in prompts():
+        done = make().complete(messages, task="sums")
+        (own,) = [attempt for attempt in done.attempts if attempt.model == done.model]
+        assert own.usage is not None
+        assert done.usage.completion_tokens == own.usage.output_tokens
+
+
+def test_the_decision_says_what_is_promised_and_who_is_asked_when(make: Make) -> None:
+    decision = make().explain(prompts()[0], task="sums")
+    assert decision.promise is not None
+    assert decision.promise.startswith("at most 0.03 below large at confidence 0.9")
+    assert decision.candidates[0].reason == "asked first"
+    assert "asked as number 2" in decision.candidates[1].reason
+    assert decision.promise in decision.explain()
+
+
+def test_a_bar_that_held_out_queries_do_not_carry_is_not_promised(make: Make) -> None:
+    decision = make().explain(prompts()[0], task="sums", tags={"kind": "high"})
+    assert decision.plan == ()
+    assert decision.promise is not None
+    assert "0.99" in decision.promise
+
+
+def test_a_plan_without_one_of_its_models_is_not_the_plan_that_was_promised(make: Make) -> None:
+    decision = make().explain(prompts()[0], task="sums", tags={"kind": "part"})
+    assert decision.plan == ("large",)
+    assert decision.promise is not None
+    assert "small: no candidate of the rule" in decision.promise
+
+
+def test_a_stream_is_held_back_only_where_the_policy_says_so(make: Make) -> None:
+    serving = make()
+    for messages in prompts()[:20]:
+        held = serving.complete(messages, task="sums", tags={"kind": "held"}, stream=True)
+        text = "".join(c["choices"][0]["delta"].get("content") or "" for c in held if c["choices"])
+        assert text == held.completion.text
+        assert held.completion.decision.strategy == "cascade"
+        plain = serving.complete(messages, task="sums", stream=True)
+        list(plain)
+        assert plain.completion.decision.strategy != "cascade"
+        assert len(plain.completion.attempts) == 1
+
+
+@pytest.mark.parametrize("down", ["tiny", "small", "large"])
+def test_a_model_that_is_down_is_stepped_over(make: Make, down: str) -> None:
+    serving = make(down={down})
+    for messages in prompts()[:15]:
+        done = serving.complete(messages, task="sums")
+        assert done.model != down
+        assert all(attempt.outcome == "error" for attempt in done.attempts if attempt.model == down)
+
+
+def test_a_pinned_model_is_asked_alone(make: Make) -> None:
+    done = make().complete(prompts()[0], task="sums", model="tiny")
+    assert [attempt.model for attempt in done.attempts] == ["tiny"]
+    assert done.decision.promise is None
