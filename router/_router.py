@@ -31,6 +31,7 @@ from router.types import Call, Completion, Decision, Message, Request
 
 if TYPE_CHECKING:
     from router.predict import Predictor
+    from router.predict.learner import Learner
 
 
 class Router:
@@ -57,6 +58,7 @@ class Router:
         folder = _state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
+        self._learner = _learner(self.ledger, self.policy)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._transport: Transport = transport or DispatchTransport()
@@ -87,7 +89,7 @@ class Router:
 
     def explain(self, messages: Sequence[Message], **options: Any) -> Decision:
         """Decide about a request without sending it; nothing is spent or recorded."""
-        return decide(chat_request(messages, **options), self.policy, self._predictor, datetime.now(UTC)).decision
+        return self._decide(chat_request(messages, **options)).decision
 
     def record_outcome(self, run_id: str, name: str, value: float, at: float | None = None) -> None:
         """Note a business outcome of a workflow run; `at` is seconds since 1970, default now.
@@ -138,7 +140,7 @@ class Router:
         journey = Journey(request, self.ledger, self._texts)
         if entry := self._look_up(journey):
             return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
-        ruling = decide(request, self.policy, self._predictor, datetime.now(UTC))
+        ruling = self._decide(request)
         journey.follow(ruling, self.policy.prices, self._cache)
         try:
             if not ruling.decision.plan:
@@ -161,6 +163,10 @@ class Router:
         if is_async:
             return AsyncStream(cast(AsyncIterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
         return Stream(cast(Iterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
+
+    def _decide(self, request: Request) -> Ruling:
+        experience = self._learner.now() if self._learner is not None else None
+        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience)
 
     def _look_up(self, journey: Journey) -> Entry | None:
         if self._cache is None:
@@ -212,6 +218,14 @@ def _predictor(artifact: Path | None) -> Predictor | None:
     from router.predict import Predictor
 
     return Predictor.load(artifact)
+
+
+def _learner(ledger: Ledger, policy: Policy) -> Learner | None:
+    if not policy.learns:
+        return None  # the same
+    from router.predict.learner import Learner
+
+    return Learner(ledger, policy.evidence)
 
 
 def _state_folder(given: str | os.PathLike[str] | None) -> Path:

@@ -24,6 +24,7 @@ from router.types import Candidate, Decision, Prediction, Request, TaskGuess
 if TYPE_CHECKING:
     from router.climb import Listener
     from router.predict import Predictor
+    from router.predict.online import Experience, Lessons
 
 TYPICAL_OUTPUT_TOKENS = 256
 """Expected output where no artifact predicts it; only used to compare prices."""
@@ -45,8 +46,17 @@ class Ruling:
     """Hears the answers where the plan is a cascade."""
 
 
-def decide(request: Request, policy: Policy, predictor: Predictor | None, now: datetime) -> Ruling:
+def decide(
+    request: Request, policy: Policy, predictor: Predictor | None, now: datetime, experience: Experience | None = None
+) -> Ruling:
     """Decide about one request at a moment (prices are dated, and evidence expires).
+
+    Args:
+        request: what is asked.
+        policy: the routing table.
+        predictor: the artifact's predictions, if there is one.
+        now: the moment.
+        experience: what feedback taught; looked at only where the rule learns from feedback.
 
     Returns:
         The ruling; its decision's `plan` is empty when no model may serve.
@@ -60,36 +70,68 @@ def decide(request: Request, policy: Policy, predictor: Predictor | None, now: d
     limit = min((limit for limit in limits if limit is not None), default=None)
     bar = _bar(request, policy, guess, route)
     bound = count_request(request) if limit is not None else 0
+    lessons = _lessons(experience, policy, guess, route, bar)
+    offers: list[Offer] = []
     order: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     learned: LearnedPlan | str | None = None
     if route.rule is not None:
         predictions = _predictions(request, guess, predictor, route)
         sheet = _Sheet(request, policy, guess.task, bar, limit, bound, predictions, now)
-        order, candidates = plan(
-            [sheet.offer(model, needs_evidence=route.needs_evidence) for model in route.rule.candidates],
-            strategy=route.rule.strategy,
-            bar=bar.min,
-            fallback=[sheet.offer(model, needs_evidence=False) for model in route.rule.fallback],
-        )
-        learned = _learned(request, guess, predictor, route.rule, bar, sheet)
+        offers = [sheet.offer(model, needs_evidence=route.needs_evidence) for model in route.rule.candidates]
+        fallback = [sheet.offer(model, needs_evidence=False) for model in route.rule.fallback]
+        if lessons is not None:
+            offers, fallback = lessons.adjust(offers, fallback)
+        order, candidates = plan(offers, strategy=route.rule.strategy, bar=bar.min, fallback=fallback)
+        is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
+        learned = None if is_stopped else _learned(request, guess, predictor, route.rule, bar, sheet)
     if isinstance(learned, LearnedPlan):
         order, candidates = lead(learned.order, order, candidates)
+    strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
+    share = policy.learning_of(route.rule).explore if route.rule is not None else 0.0
+    if lessons is not None and strategy != "cascade" and not _in_tool_loop(request):
+        order, candidates = lessons.explore(order, candidates, offers, share=share, request_id=request.id)
     decision = Decision(
         id=request.id,
         task=guess,
         rule=route.name,
-        strategy=learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone,
+        strategy=strategy,
         bar=bar.min,
         plan=order,
         candidates=candidates,
         policy_version=policy.version,
         artifact_version=predictor.version if predictor else None,
+        propensity=_propensity(order, candidates),
+        feedback_row=experience.row if experience is not None and lessons is not None else 0,
         promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
     )
     may_cache = route.rule is not None and route.rule.cache == "exact"
     listener = learned.listener if isinstance(learned, LearnedPlan) else None
     return Ruling(decision=decision, limit_usd=limit, input_bound=bound, may_cache=may_cache, listener=listener)
+
+
+def _lessons(
+    experience: Experience | None, policy: Policy, guess: TaskGuess, route: _Route, bar: Bar
+) -> Lessons | None:
+    """What feedback says, where the rule wants to hear it."""
+    task = guess.task
+    if experience is None or task is None or route.rule is None or not policy.learning_of(route.rule).from_feedback:
+        return None
+    evidence = {model: (one.mean, one.n) for (of, model), one in policy.evidence.items() if of == task}
+    return experience.lessons(task, bar, evidence)
+
+
+def _in_tool_loop(request: Request) -> bool:
+    """Whether another model would have to go on with what this one began."""
+    return bool(request.params.get("tools") or request.params.get("functions")) or any(
+        message.get("role") in ("tool", "function") or message.get("tool_calls") for message in request.messages
+    )
+
+
+def _propensity(order: Sequence[str], candidates: Sequence[Candidate]) -> float:
+    chances = {candidate.model: candidate.propensity for candidate in candidates}
+    chance = chances.get(order[0]) if order else None
+    return 1.0 if chance is None else chance
 
 
 @dataclass(frozen=True, slots=True)

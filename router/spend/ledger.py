@@ -51,6 +51,20 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
         for table in ("requests", "attempts", "feedback", "outcomes")
         for verb in ("UPDATE", "DELETE")
     ),
+    """
+CREATE INDEX feedback_decision ON feedback (decision_id);
+
+CREATE TABLE acknowledgements (
+  task TEXT NOT NULL, feedback_row INTEGER NOT NULL, note TEXT NOT NULL, at_us INTEGER NOT NULL
+);
+"""
+    + "".join(
+        f"""
+CREATE TRIGGER acknowledgements_keep_{verb.lower()} BEFORE {verb} ON acknowledgements
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+"""
+        for verb in ("UPDATE", "DELETE")
+    ),
 )
 
 PICO = Decimal(10) ** 12
@@ -116,6 +130,14 @@ class Ledger:
         with self._db.transaction() as connection:
             connection.execute("INSERT INTO feedback VALUES (?, ?, ?)", (decision_id, score, _now_us()))
 
+    def append_acknowledgement(self, task: str, note: str = "") -> None:
+        """Note that somebody has seen to a task's alarm: it starts afresh, after the feedback there is by now."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO acknowledgements SELECT ?, COALESCE(MAX(rowid), 0), ?, ? FROM feedback",
+                (task, note, _now_us()),
+            )
+
     def append_outcome(self, run_id: str, name: str, value: float, at_s: float | None = None) -> None:
         """Write a business outcome of a workflow run; `at_s` is seconds since 1970, default now."""
         at_us = _now_us() if at_s is None else int(at_s * 1e6)
@@ -130,6 +152,24 @@ class Ledger:
     def attempts(self, request_id: str) -> list[dict[str, Any]]:
         """A request's attempts, in order."""
         return self.rows("SELECT * FROM attempts WHERE request_id = ? ORDER BY number", (request_id,))
+
+    def scored(self, after: int = 0, limit: int = 10_000) -> list[dict[str, Any]]:
+        """Feedback on answers that a model made, with their requests' columns, in the order in which it came.
+
+        An answer counts once, by its first score: what has been concluded from it stays as it was. Answers out of the
+        cache are left out, because one answer would count as many.
+
+        Args:
+            after: only rows of feedback behind this one (`row`).
+            limit: at most so many.
+        """
+        return self.rows(
+            "SELECT f.rowid AS row, f.score, r.* FROM feedback AS f JOIN requests AS r ON r.id = f.decision_id "
+            "WHERE f.rowid > ? AND r.kind = 'chat' AND r.outcome = 'ok' AND r.cache != 'exact' AND NOT EXISTS "
+            "(SELECT 1 FROM feedback AS e WHERE e.decision_id = f.decision_id AND e.rowid < f.rowid) "
+            "ORDER BY f.rowid LIMIT ?",
+            (after, limit),
+        )
 
     def spend_by(self, *names: str) -> list[dict[str, Any]]:
         """Requests, billed calls, known cost and unpriced calls per group of tag or attempt columns, dearest first.
