@@ -20,6 +20,7 @@ BROKEN = 3
 INTERRUPTED = 130
 
 COMMANDS = {
+    "alarms": "router.cli.alarms:alarms",
     "ask": "router.cli.ask:ask",
     "explain": "router.cli.ask:explain",
     "init": "router.cli.init:init",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from router.cli.value import value
 from router.errors import ArtifactError
 from router.policy import Policy, Rule, check, find_policy, load_policy, shipped_policies
 
@@ -98,6 +99,9 @@ def _when(rule: Rule) -> str:
     if size := rule.when.input_tokens:
         conditions.append(f"{size.min:,} to {'any' if size.max is None else f'{size.max:,}'} tokens")
     return "\n".join(conditions) or "always"
+
+
+policy.add_command(value)
 
 
 @policy.command()

@@ -26,7 +26,7 @@ LEVELS = [
     ["router.transports"],
     ["router.climb"],
     ["router.learned"],
-    ["router.decide", "router.replay"],
+    ["router.decide", "router.hindsight", "router.replay"],
     ["router._request", "router._journey", "router._stream", "router._drive"],
     ["router._router"],
     ["router._api"],

@@ -1,0 +1,163 @@
+"""What another policy would have decided on requests of the ledger whose answers were scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from router.decide import decide
+from router.errors import ConfigurationError
+from router.policy import Policy
+from router.predict.value import Scored
+from router.spend.ledger import Ledger, from_pico
+from router.spend.texts import FILE, TextReader
+from router.types import TAG_NAMES, Decision, Request, Tags
+
+if TYPE_CHECKING:
+    from router.predict import Predictor
+
+CHOSEN = ("single", "cascade", "fixed")
+"""Strategies of requests that a policy decided; a pinned model would be pinned under any policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindsight:
+    """Scored requests, seen by another policy."""
+
+    records: list[Scored] = field(default_factory=list)
+    without_text: int = 0
+    """Left out: the policy needs their text, which is not stored (any more)."""
+    unserved: int = 0
+    """Left out: no model of the policy may serve them."""
+
+
+def look_back(
+    ledger: Ledger, policy: Policy, predictor: Predictor | None, now: datetime, folder: Path | None = None
+) -> Hindsight:
+    """Decide the ledger's scored requests again.
+
+    Parameters of the calls (tools, response formats) are not in the ledger, so capabilities are not checked again.
+    What the policy would learn from feedback meanwhile is left out: it decides by evidence and artifact alone.
+
+    Args:
+        ledger: of what was done.
+        policy: the other policy.
+        predictor: its artifact, if it has one.
+        now: prices and evidence of this moment count.
+        folder: state directory with the stored texts; only looked at where the policy reads text.
+
+    Raises:
+        ConfigurationError: the policy reads the text of requests, and none is stored.
+    """
+    texts = _texts(policy, predictor, folder)
+    without_text = unserved = 0
+    records: list[Scored] = []
+    rows = [row for row in _all_scored(ledger) if row["strategy"] in CHOSEN and row["decision"]]
+    typical = _Typical.of(rows)
+    for row in rows:
+        kept = texts.text(row["id"]) if texts is not None else None
+        if texts is not None and kept is None:
+            without_text += 1
+            continue
+        done = json.loads(row["decision"])
+        request = _request(row, done, kept.messages if kept else None)
+        wanted = decide(request, policy, predictor, now).decision
+        if not wanted.plan:
+            unserved += 1
+            continue
+        records.append(_record(row, done, wanted, typical))
+    return Hindsight(records=records, without_text=without_text, unserved=unserved)
+
+
+def _texts(policy: Policy, predictor: Predictor | None, folder: Path | None) -> TextReader | None:
+    reads = "its artifact reads" if predictor is not None else None
+    if any(rule.when.input_tokens is not None for rule in policy.rules):
+        reads = "a rule with `input_tokens` counts"
+    if reads is None:
+        return None
+    if folder is None or not (folder / FILE).is_file():
+        raise ConfigurationError(
+            f"{policy.path}: {reads} the text of requests, and none is stored; let the serving policy keep it "
+            "(`data: {store_text: redacted}`) and ask again after a while"
+        )
+    return TextReader(folder)
+
+
+def _all_scored(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    last = 0
+    while rows := ledger.scored(after=last):
+        yield from rows
+        last = rows[-1]["row"]
+
+
+def _request(row: Mapping[str, Any], done: Mapping[str, Any], messages: str | None) -> Request:
+    # A task that a classifier recognised is recognised again, by the other artifact, where there is text to read.
+    is_label = messages is None or done["task"]["by"] == "label"
+    return Request(
+        id=row["id"],
+        messages=tuple(json.loads(messages)) if messages else (),
+        task=row["task"] if is_label else None,
+        tags=Tags(**{name: row[name] for name in TAG_NAMES}, extra=json.loads(row["tags"])),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Typical:
+    """Means over all scored requests, where nothing better is expected of an action."""
+
+    score: float
+    costs: Mapping[str, float]
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> _Typical:
+        paid: dict[str, list[float]] = {}
+        for row in rows:
+            if row["cost_pusd"] is not None:
+                paid.setdefault(_done(json.loads(row["decision"])), []).append(row["cost_pusd"] / 1e12)
+        return cls(
+            score=fmean(row["score"] for row in rows) if rows else 0.0,
+            costs={action: fmean(costs) for action, costs in paid.items()},
+        )
+
+
+def _record(row: Mapping[str, Any], done: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scored:
+    action, target = _done(done), _action(wanted.strategy, wanted.plan)
+    chances = {one["model"]: one.get("propensity") for one in done["candidates"]}
+    known = {model: chance for model, chance in chances.items() if chance is not None}
+    expected = {one["model"]: one["quality"] for one in done["candidates"] if one["quality"] is not None}
+    expected |= {one.model: one.quality for one in wanted.candidates if one.quality is not None}
+    costs = {
+        one["model"]: float(one["expected_cost_usd"])
+        for one in done["candidates"]
+        if one["expected_cost_usd"] is not None
+    }
+    cost_usd = from_pico(row["cost_pusd"])
+    return Scored(
+        score=row["score"],
+        action=action,
+        chances=known if done["strategy"] != "cascade" and action in known else {action: 1.0},
+        wanted=target,
+        expected={one: _expected(one, expected, typical.score) for one in (action, target)},
+        cost_usd=None if cost_usd is None else float(cost_usd),
+        expected_cost_usd={one: costs.get(one, typical.costs.get(one)) for one in (action, target)},
+    )
+
+
+def _done(done: Mapping[str, Any]) -> str:
+    return _action(done["strategy"], done["plan"])
+
+
+def _action(strategy: str, plan: Sequence[str]) -> str:
+    """The model asked first; of a cascade, all of its models, because the later ones are part of what it does."""
+    return " > ".join(plan) if strategy == "cascade" else plan[0]
+
+
+def _expected(action: str, expected: Mapping[str, float], typical: float) -> float:
+    """Expected score of an action; a cascade is expected to be as good as its best model."""
+    known = [expected[model] for model in action.split(" > ") if model in expected]
+    return max(known, default=typical)
