@@ -24,6 +24,23 @@ BUCKETS = 1 << 16
 WINDOW = 4_000
 """Characters kept at each end of a long text: what is asked stands first or last; the middle is material."""
 
+WORD_GROUPS = {
+    "share": "each every per apiece",
+    "multiple": "half third quarter fourth fifth twice double thrice triple times many much percent",
+    "money": "dollar dollars cent cents price prices cost costs",
+    "time": "second seconds minute minutes hour hours day days week weeks month months year years today tomorrow "
+    "yesterday",
+    "comparison": "more less fewer than older younger longer taller increase increases increased decrease decreased "
+    "reduce reduced extra remaining left rest",
+    "condition": "if then when after before until while unless but however instead only except else",
+    "total": "total altogether combined average sum difference ratio",
+    "question": "how what which why who where",
+    "negation": "not no never none without least",
+    "number": "one two three four five six seven eight nine ten eleven twelve twenty dozen first second third",
+}
+"""English words that tell how many steps a question has, by what they do there."""
+_GROUP_OF = {word: group for group, words in enumerate(WORD_GROUPS.values()) for word in words.split()}
+
 SURFACE_NAMES = (
     "log_characters",
     "log_words",
@@ -46,13 +63,22 @@ SURFACE_NAMES = (
     "log_choices",
     "log_branches",
     "distinct_word_share",
+    "log_distinct_numbers",
+    "decimal_share",
+    "log_longest_sentence",
+    "log_last_sentence",
+    "log_commas",
+    "name_share",
+    "log_distinct_names",
+    *(f"log_{group}_words" for group in WORD_GROUPS),
 )
-"""The surface counts, in the order of `surface`."""
+"""The surface counts, in the order of `surface`; the words of the groups come last."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _CHOICE = re.compile(r"^\s*\(?[A-J][.):]\s", re.MULTILINE)
 _INDENTED = re.compile(r"^(?: {2,}|\t)\S", re.MULTILINE)
+_WORD = re.compile(r"[a-z]+")
 _SENTENCE = re.compile(r"[.!?](?:\s|$)")
 _BRANCH = re.compile(r"\b(?:if|else|elif|for|while|each|every|then|return|remaining|twice|half|times|percent)\b", re.I)
 _JSON_KEY = re.compile(r'"\w+"\s*:')
@@ -86,6 +112,13 @@ def surface(text: str) -> list[float]:
     words = kept.split()
     numbers = _NUMBER.findall(kept)
     letters = sum(map(len, words))
+    sentences = [len(part.split()) for part in _SENTENCE.split(kept)]
+    names = [word for word in words if word[0].isupper()]
+    groups = [0] * len(WORD_GROUPS)
+    for word in _WORD.findall(kept.lower()):
+        group = _GROUP_OF.get(word)
+        if group is not None:
+            groups[group] += 1
     log1p = math.log1p
     return [
         log1p(len(text)),
@@ -97,7 +130,7 @@ def surface(text: str) -> list[float]:
         sum(map(str.isupper, kept)) / size,
         (len(kept.encode("utf-8", "replace")) - len(kept)) / size,
         log1p(kept.count("\n")),
-        log1p(len(_SENTENCE.findall(kept))),
+        log1p(len(sentences) - 1),
         log1p(kept.count("?")),
         log1p(sum(map(kept.count, "+-*/=^<>%$"))),
         log1p(kept.count("\\")),
@@ -109,6 +142,14 @@ def surface(text: str) -> list[float]:
         log1p(len(_CHOICE.findall(kept))),
         log1p(len(_BRANCH.findall(kept))),
         len(set(words)) / max(len(words), 1),
+        log1p(len(set(numbers))),
+        sum("." in number for number in numbers) / max(len(numbers), 1),
+        log1p(max(sentences)),
+        log1p(next(filter(None, reversed(sentences)), 0)),
+        log1p(kept.count(",")),
+        len(names) / max(len(words), 1),
+        log1p(len(set(names))),
+        *map(log1p, groups),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Everything that needs scikit-learn: fitting the embedder, the logistic heads, the curves and the task classifier.
+"""Everything that needs scikit-learn: fitting the embedder, the logistic heads and the task classifier.
 
 The only file that imports it, inside functions, so that serving never loads it. What is fitted here leaves as
 plain arrays.
@@ -40,16 +40,10 @@ class Prior:
     """Variance of a coefficient of one model's deviation from it."""
 
 
-PRIORS = (
-    Prior(shared=0.0, own=0.003),
-    Prior(shared=0.0, own=0.01),
-    Prior(shared=0.0, own=0.03),
-    Prior(shared=0.03, own=0.001),
-    Prior(shared=0.03, own=0.003),
-    Prior(shared=0.03, own=0.01),
-)
+PRIORS = (Prior(shared=0.03, own=0.001), Prior(shared=0.03, own=0.003))
 """Priors that cross-fitting chooses from. What makes a query hard for everyone is learned from all models'
-answers and may be trusted early; what makes it hard for one model has only that model's answers."""
+answers and may be trusted early; what makes it hard for one model has only that model's answers. More priors to
+choose from are more chances to choose by luck: without a shared difficulty, or at 0.01, tables route worse."""
 DIFFICULTY_SCALE = 5.0
 """Length of the difficulty's column: long enough that its slope is hardly penalised."""
 INNER_FOLDS = 5
@@ -202,14 +196,6 @@ def fit_logistic(columns: Floats, quality: Floats, strength: float) -> tuple[Flo
         warnings.simplefilter("ignore")  # An early stop after 200 steps is close enough under this prior.
         found = LogisticRegression(C=strength, max_iter=200, tol=1e-4).fit(rows, passed, sample_weight=weight)
     return found.coef_[0], float(found.intercept_[0])
-
-
-def fit_isotonic(points: Floats, log_odds: Floats, quality: Floats) -> Floats:
-    """Isotonic log-odds at `points`, fitted on held-out log-odds and their outcomes."""
-    from sklearn.isotonic import IsotonicRegression
-
-    found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(log_odds, quality)
-    return logit(np.asarray(found.predict(points)))
 
 
 def fit_tasks(

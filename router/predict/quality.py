@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.predict.calibrate import Blend, logit
+from router.predict.calibrate import Blend, logit, sigmoid
 from router.predict.labels import Floats, Indices, centered
 
 LABEL_SCALE = 3.0
@@ -96,7 +96,7 @@ class QualityModel:
         variance += self.blend.share * (1.0 - self.blend.share) * (logistic - logit(table)) ** 2
         variance += np.where(task < 0, LABEL_SCALE**2 * self.prior_variance, 0.0)[:, None]
         reach = NORMAL_90 * np.sqrt(variance)
-        return self.blend.quality(center), self.blend.quality(center - reach), self.blend.quality(center + reach)
+        return sigmoid(center), sigmoid(center - reach), sigmoid(center + reach)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays an artifact keeps, by name."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router.predict import fit
 from router.predict.artifact import Artifact
-from router.predict.calibrate import best_share, calibration_error, fit_blend
+from router.predict.calibrate import best_share, calibration_error, fit_blend, sigmoid
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
 from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant, judge
@@ -76,7 +76,7 @@ class _Training:
         prior, crossed, expected_cost = self.cross_fit(embedded)
         quality = self.matrix.quality
 
-        blend = fit_blend(crossed.table, crossed.logistic, quality, fit.fit_isotonic)
+        blend = fit_blend(crossed.table, crossed.logistic, quality)
         heads = self.heads(embedded, np.arange(len(embedded)), prior)
         columns = heads.design(embedded, self.task, self.cell)
         cost = self.cost(columns, np.arange(len(embedded)))
@@ -88,7 +88,7 @@ class _Training:
             embedder, self.matrix.texts, self.task, len(self.labels.tasks), self.folds, seed=self.seed
         )
 
-        final = blend.quality(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
+        final = sigmoid(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
         lambdas, costs = trace(final, expected_cost)
         arrays = {**embedder.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
         arrays |= {"dial_lambdas": lambdas, "dial_costs": costs}
@@ -167,8 +167,8 @@ class _Training:
         quality, learned = self.matrix.quality, np.empty(self.matrix.quality.shape)
         for fold in np.unique(self.folds):
             out, rest = self.folds == fold, self.folds != fold
-            part = fit_blend(crossed.table[rest], crossed.logistic[rest], quality[rest], fit.fit_isotonic)
-            learned[out] = part.quality(part.calibrated(part.mixed(crossed.table[out], crossed.logistic[out])))
+            part = fit_blend(crossed.table[rest], crossed.logistic[rest], quality[rest])
+            learned[out] = sigmoid(part.calibrated(part.mixed(crossed.table[out], crossed.logistic[out])))
         return learned
 
     def dialled(self, expected: Floats, expected_cost: Floats, rows: Indices) -> Dialled:
