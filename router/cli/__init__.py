@@ -21,7 +21,9 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "alarms": "router.cli.alarms:alarms",
+    "anchors": "router.cli.anchors:anchors",
     "ask": "router.cli.ask:ask",
+    "cache": "router.cli.cache:cache",
     "explain": "router.cli.ask:explain",
     "init": "router.cli.init:init",
     "models": "router.cli.models:models",
