@@ -16,6 +16,7 @@ from router.spend.meter import Meter
 from router.spend.prices import Price
 from router.spend.texts import Texts
 from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess
+from router.warmth import Memory
 
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep, Heard, Any]
@@ -25,8 +26,8 @@ Steps = Generator[Call | Sleep, Heard, Any]
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(self, request: Request, ledger: Ledger, texts: Texts | None = None) -> None:
-        self.request, self._ledger, self._texts = request, ledger, texts
+    def __init__(self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory) -> None:
+        self.request, self._ledger, self._texts, self._memory = request, ledger, texts, memory
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -94,6 +95,7 @@ class Journey:
     ) -> Completion:
         """Write the request's row, keep its answer where that is allowed, and hand it over."""
         self._write(outcome, model=call.model, error=error)
+        self._memory.note(self.request, self.meter.attempts, time.monotonic())
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":

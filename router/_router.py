@@ -28,6 +28,7 @@ from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
 from router.transports.shapes import as_async, chat_chunks
 from router.types import Call, Completion, Decision, Message, Request
+from router.warmth import Memory
 
 if TYPE_CHECKING:
     from router.predict import Predictor
@@ -59,6 +60,7 @@ class Router:
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
         self._learner = _learner(self.ledger, self.policy)
+        self._memory = Memory(self.policy.cacheable)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._transport: Transport = transport or DispatchTransport()
@@ -137,7 +139,7 @@ class Router:
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
-        journey = Journey(request, self.ledger, self._texts)
+        journey = Journey(request, self.ledger, self._texts, self._memory)
         if entry := self._look_up(journey):
             return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
         ruling = self._decide(request)
@@ -166,7 +168,8 @@ class Router:
 
     def _decide(self, request: Request) -> Ruling:
         experience = self._learner.now() if self._learner is not None else None
-        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience)
+        known = self._memory.known(request, time.monotonic())
+        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known)
 
     def _look_up(self, journey: Journey) -> Entry | None:
         if self._cache is None:

@@ -6,20 +6,23 @@ No I/O and no clock: the same request, policy, artifact and moment give the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from router.config import suggestion
 from router.errors import UnknownModelError
+from router.facts import facts_of
 from router.learned import LearnedPlan, learned_plan
 from router.policy import Bar, Evidence, ModelEntry, Policy, Rule, evidence_gap, match
 from router.select import Offer, lead, plan
+from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap
 from router.spend.prices import Price, price_on
 from router.tokens import count_request, estimate_tokens
-from router.types import Candidate, Decision, Prediction, Request, TaskGuess
+from router.types import Candidate, Decision, Dollars, Prediction, Request, TaskGuess
+from router.warmth import Known
 
 if TYPE_CHECKING:
     from router.climb import Listener
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 TYPICAL_OUTPUT_TOKENS = 256
 """Expected output where no artifact predicts it; only used to compare prices."""
+UNKNOWN = Known()
 UNBOUNDED = ("web_search_options", "audio")
 """Parameters that are billed by something else than text tokens."""
 
@@ -47,7 +51,12 @@ class Ruling:
 
 
 def decide(
-    request: Request, policy: Policy, predictor: Predictor | None, now: datetime, experience: Experience | None = None
+    request: Request,
+    policy: Policy,
+    predictor: Predictor | None,
+    now: datetime,
+    experience: Experience | None = None,
+    known: Known = UNKNOWN,
 ) -> Ruling:
     """Decide about one request at a moment (prices are dated, and evidence expires).
 
@@ -57,6 +66,7 @@ def decide(
         predictor: the artifact's predictions, if there is one.
         now: the moment.
         experience: what feedback taught; looked at only where the rule learns from feedback.
+        known: which providers' prompt caches are warm, and which models think.
 
     Returns:
         The ruling; its decision's `plan` is empty when no model may serve.
@@ -77,7 +87,8 @@ def decide(
     learned: LearnedPlan | str | None = None
     if route.rule is not None:
         predictions = _predictions(request, guess, predictor, route)
-        sheet = _Sheet(request, policy, guess.task, bar, limit, bound, predictions, now)
+        size = estimate_tokens(request.text)
+        sheet = _Sheet(request, policy, guess.task, bar, limit, bound, size, predictions, now, known)
         offers = [sheet.offer(model, needs_evidence=route.needs_evidence) for model in route.rule.candidates]
         fallback = [sheet.offer(model, needs_evidence=False) for model in route.rule.fallback]
         if lessons is not None:
@@ -86,7 +97,7 @@ def decide(
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
         learned = None if is_stopped else _learned(request, guess, predictor, route.rule, bar, sheet)
     if isinstance(learned, LearnedPlan):
-        order, candidates = lead(learned.order, order, candidates)
+        order, candidates = lead(learned.order, order, [sheet.foreseen(one, learned.expected) for one in candidates])
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
     share = policy.learning_of(route.rule).explore if route.rule is not None else 0.0
     if lessons is not None and strategy != "cascade" and not _in_tool_loop(request):
@@ -104,6 +115,7 @@ def decide(
         propensity=_propensity(order, candidates),
         feedback_row=experience.row if experience is not None and lessons is not None else 0,
         promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
+        facts=facts_of(request, now, known),
     )
     may_cache = route.rule is not None and route.rule.cache == "exact"
     listener = learned.listener if isinstance(learned, LearnedPlan) else None
@@ -234,8 +246,11 @@ class _Sheet:
     bar: Bar
     limit: Decimal | None
     input_bound: int
+    size: int
+    """Estimated tokens of its text."""
     predictions: Mapping[str, Prediction]
     now: datetime
+    known: Known
 
     def offer(self, name: str, *, needs_evidence: bool) -> Offer:
         model = self.policy.models[name]
@@ -243,6 +258,7 @@ class _Sheet:
         prediction = self.predictions.get(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
         worst_usd = self._worst(name)
+        dollars = self._expected(name, price, prediction)
         barred = self._misfit(model, worst_usd)
         if barred is None and needs_evidence:
             barred = self._gap(model, evidence)
@@ -251,8 +267,26 @@ class _Sheet:
             barred=barred,
             quality=prediction.quality if prediction else evidence.mean if evidence else None,
             quality_low=evidence.lower if evidence else None,
-            expected_cost_usd=self._expected(price, prediction),
+            prediction=prediction,
+            expected_cost_usd=dollars.total_usd if dollars else None,
+            expected=dollars,
             worst_cost_usd=worst_usd,
+        )
+
+    def foreseen(self, candidate: Candidate, expected: Mapping[str, Prediction]) -> Candidate:
+        """A candidate with what the artifact expects of it: a learned plan rests on that, not on the evidence."""
+        one = expected.get(candidate.model)
+        if one is None:
+            return candidate
+        price = price_on(self.policy.prices[candidate.model], self.now.date())
+        dollars = self._expected(candidate.model, price, one)
+        return replace(
+            candidate,
+            quality=one.quality,
+            predicted_low=one.quality_low,
+            predicted_high=one.quality_high,
+            expected_cost_usd=dollars.total_usd if dollars else None,
+            expected=dollars,
         )
 
     def misfit(self, name: str) -> str | None:
@@ -281,7 +315,7 @@ class _Sheet:
             if missing:
                 return f"lacks the capability {missing[0]!r}"
         if model.context is not None and self.request.kind == "chat":
-            size = estimate_tokens(self.request.text) + (output_cap(self.request.params) or 0)
+            size = self.size + (output_cap(self.request.params) or 0)
             if size > model.context:
                 return f"about {size:,} tokens do not fit its context of {model.context:,}"
         if self.limit is None:
@@ -299,14 +333,26 @@ class _Sheet:
             return 0
         return output_cap(self.request.params) or model.max_output_tokens * choices_of(self.request.params)
 
-    def _expected(self, price: Price | None, prediction: Prediction | None) -> Decimal | None:
+    def _expected(self, name: str, price: Price | None, prediction: Prediction | None) -> Dollars | None:
         if price is None:
             return None
         made = prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS
         cap = output_cap(self.request.params)
         made = 0 if self.request.kind == "embedding" else min(made, cap) if cap else made
-        read = estimate_tokens(self.request.text)
-        return (read * price.input + Decimal(round(made)) * price.output) / 1_000_000
+        warm = {one.model: one.tokens for one in self.known.warm}
+        return expected_dollars(
+            price,
+            self.size,
+            round(made),
+            cached_tokens=warm.get(name, 0),
+            thinking_share=self.known.thinking.get(name),
+            switch_usd=max(map(self._saving, warm), default=Decimal(0)) if name not in warm else Decimal(0),
+        )
+
+    def _saving(self, name: str) -> Decimal:
+        """What asking a model with a warm prompt cache saves there."""
+        price = price_on(self.policy.prices.get(name, ()), self.now.date())
+        return cache_saving(price, sum(one.tokens for one in self.known.warm if one.model == name))
 
 
 def _needs(request: Request) -> Sequence[str]:

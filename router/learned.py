@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.climb import Listener
 from router.select import best_trade
+from router.types import Prediction
 
 if TYPE_CHECKING:
     from router.predict import Predictor
@@ -26,6 +27,8 @@ class LearnedPlan:
     """What held-out queries say of this operating point."""
     listener: Listener | None
     """Hears the answers of a cascade."""
+    expected: Mapping[str, Prediction]
+    """What it rests on, by model."""
 
 
 def learned_plan(
@@ -61,20 +64,21 @@ def learned_plan(
         plan = _plan(predictor, strategy, point.price, text, task, subtask)
         fault = next((f"{model}: {reason}" for model in plan[0] if (reason := barred(model))), None)
         if fault is None:
-            return LearnedPlan(strategy=strategy, order=plan[0], promise=point.note, listener=plan[1])
+            return LearnedPlan(strategy=strategy, order=plan[0], promise=point.note, listener=plan[1], expected=plan[2])
         why = f"a model of the learned plan may not serve ({fault})"
     return why
 
 
 def _plan(
     predictor: Predictor, strategy: str, price: float, text: str, task: str, subtask: str | None
-) -> tuple[tuple[str, ...], Listener | None]:
+) -> tuple[tuple[str, ...], Listener | None, Mapping[str, Prediction]]:
     expected = predictor.predict_many([text], [task], [subtask])
+    told = predictor.by_model(expected)
     labels = predictor.labels(task, subtask)
     choice = predictor.choice(price, *labels) if strategy == "cascade" else None
     if choice is not None and choice.ladder is not None:
         climb = predictor.climb(choice, expected.quality[0], text, *labels)
-        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models)
+        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models), told
     price = choice.price if choice is not None else price
     best = best_trade(expected.quality[0].tolist(), expected.cost_usd[0].tolist(), price)
-    return (predictor.models[best],), None
+    return (predictor.models[best],), None, told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from router.types import Candidate
+from router.types import Candidate, Dollars, Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,9 @@ class Offer:
     quality: float | None = None
     """Expected quality on this request; None when nothing is known (a fixed or unmeasured model)."""
     quality_low: float | None = None
+    prediction: Prediction | None = None
     expected_cost_usd: Decimal | None = None
+    expected: Dollars | None = None
     worst_cost_usd: Decimal | None = None
 
 
@@ -54,7 +56,10 @@ def plan(
             reason=reason,
             quality=known[model].quality,
             quality_low=known[model].quality_low,
+            predicted_low=guess.quality_low if (guess := known[model].prediction) else None,
+            predicted_high=guess.quality_high if guess else None,
             expected_cost_usd=known[model].expected_cost_usd,
+            expected=known[model].expected,
             worst_cost_usd=known[model].worst_cost_usd,
         )
         for model, reason in sorted(

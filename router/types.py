@@ -122,6 +122,56 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dollars:
+    """Expected USD of one call, by meter: input, cached, output and thinking add up to the total."""
+
+    input_usd: Decimal
+    """Input that the provider has to read anew."""
+    cached_usd: Decimal
+    """Input that its prompt cache is expected to hold."""
+    output_usd: Decimal
+    """Output; with the thinking in it where `thinking_usd` is None."""
+    thinking_usd: Decimal | None = None
+    """Reasoning tokens, by the share they had in this model's answers so far; None: nobody knows."""
+    switch_usd: Decimal = Decimal(0)
+    """What another model's warm prompt cache would save, and asking this one gives up. Not in the total: the other
+    one's total has it taken off."""
+
+    @property
+    def total_usd(self) -> Decimal:
+        """What the call itself is expected to cost."""
+        return self.input_usd + self.cached_usd + self.output_usd + (self.thinking_usd or Decimal(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """A model whose provider holds the beginning of a request in its prompt cache, as far as we can tell."""
+
+    model: str
+    tokens: int
+    """Estimated tokens of that beginning."""
+    age_s: float
+    """Seconds since it was last read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a decision looked at besides the text, so that it can be repeated; holds no text of the request."""
+
+    at: str
+    """The moment of the decision, ISO 8601."""
+    bar: float | None = None
+    """As the caller raised it."""
+    max_cost_usd: Decimal | None = None
+    """As the caller set it."""
+    stream: bool = False
+    has_media: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Counts as given; of other parameters that matter, only that they were there (True)."""
+    warm: tuple[Warm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One model in a decision, with the reason it is in or out."""
 
@@ -132,7 +182,14 @@ class Candidate:
     """Expected quality: the prediction, else the evidence's mean; None when neither exists."""
     quality_low: float | None = None
     """Lower bound of the evidence behind it."""
+    predicted_low: float | None = None
+    predicted_high: float | None = None
+    """90 % interval of the artifact's expectation for this request; None where it was not asked. A wide one means
+    "I do not know"."""
     expected_cost_usd: Decimal | None = None
+    """Total of `expected`."""
+    expected: Dollars | None = None
+    """What it is made of; None: nobody knows the price."""
     worst_cost_usd: Decimal | None = None
     """Upper bound of one attempt; only computed where a limit needs it."""
     propensity: float | None = None
@@ -161,6 +218,8 @@ class Decision:
     """Last row of the ledger's feedback that was known; 0 where the rule does not learn from feedback."""
     promise: str | None = None
     """What the learned plan promises at its operating point, or why no learned plan serves; None without artifact."""
+    facts: Facts | None = None
+    """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
 
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""

@@ -59,6 +59,13 @@ class Policy:
         return any(rule.cache == "exact" for rule in self.rules)
 
     @property
+    def cacheable(self) -> frozenset[str]:
+        """Models whose provider reads cached input at a price of its own."""
+        return frozenset(
+            model for model, prices in self.prices.items() if any(price.cached_input is not None for price in prices)
+        )
+
+    @property
     def matched_tags(self) -> tuple[str, ...]:
         """The tags that rules look at."""
         return tuple(sorted({name for rule in self.rules for name in rule.when.tags}))

@@ -85,7 +85,10 @@ class Predictor:
             task: its task; None or a task that training has not seen stands for the mean of all tasks.
             subtask: its subtask within the task, if known.
         """
-        many = self.predict_many([text], [task], [subtask])
+        return self.by_model(self.predict_many([text], [task], [subtask]))
+
+    def by_model(self, many: Predictions) -> dict[str, Prediction]:
+        """The first row of predictions, by model."""
         columns = zip(
             many.quality[0].tolist(),
             many.quality_low[0].tolist(),

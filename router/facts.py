@@ -1,0 +1,98 @@
+"""What a decision looked at, written down without text; and the request again, once its text is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from router.types import TAG_NAMES, Facts, Message, Request, Tags, Warm
+from router.warmth import Known
+
+COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")
+PRESENT = ("tools", "functions", "response_format", "web_search_options", "audio")
+"""Parameters of which a decision only asks whether they are there."""
+COMPARED = ("task", "rule", "strategy", "bar", "plan", "propensity", "promise")
+COMPARED_CANDIDATE = (
+    "is_in", "reason", "quality", "quality_low", "predicted_low", "predicted_high", "expected_cost_usd",
+    "worst_cost_usd", "propensity",
+)  # fmt: skip
+CLOSE = 1e-9
+"""Differences below are another machine's arithmetic."""
+
+
+def facts_of(request: Request, now: datetime, known: Known) -> Facts:
+    """What of a request matters to its decision, besides its text, task and tags."""
+    extra = request.params.get("extra_body")
+    counts = {name: value for name in COUNTS if (value := request.params.get(name)) is not None}
+    present = {name: True for name in PRESENT if request.params.get(name)}
+    inner = {name: value for name in COUNTS if isinstance(extra, Mapping) and (value := extra.get(name)) is not None}
+    return Facts(
+        at=now.isoformat(),
+        bar=request.bar,
+        max_cost_usd=request.max_cost_usd,
+        stream=request.stream,
+        has_media=request.has_media,
+        params={**counts, **present, **({"extra_body": inner} if inner else {})},
+        warm=known.warm,
+    )
+
+
+def request_again(row: Mapping[str, Any], decided: Mapping[str, Any], messages: Sequence[Message]) -> Request:
+    """A past request, out of its ledger row, its decision as JSON and its stored messages.
+
+    Where tools or other parameters were there, a stand-in takes their place: their text is not stored.
+    """
+    facts, task = decided["facts"], decided["task"]
+    params = {name: ["-"] if value is True else value for name, value in facts["params"].items()}
+    return Request(
+        id=decided["id"],
+        messages=tuple(messages),
+        params=params,
+        model=row["model_asked"],
+        task=task["task"] if task["by"] == "label" else None,
+        tags=Tags(**{name: row[name] for name in TAG_NAMES}, extra=_tags(row)),
+        bar=facts["bar"],
+        max_cost_usd=None if facts["max_cost_usd"] is None else Decimal(facts["max_cost_usd"]),
+        stream=facts["stream"],
+    )
+
+
+def known_again(decided: Mapping[str, Any]) -> Known:
+    """What earlier requests had told."""
+    return Known(warm=tuple(Warm(**one) for one in decided["facts"]["warm"]))
+
+
+def differences(decided: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
+    """Where two decisions part, both as JSON, a line each; empty: they are the same."""
+    told = [
+        f"{name}: {decided.get(name)} then, {again.get(name)} now"
+        for name in COMPARED
+        if not _same(decided.get(name), again.get(name))
+    ]
+    then, now = ({one["model"]: one for one in which["candidates"]} for which in (decided, again))
+    for model in dict.fromkeys([*then, *now]):
+        if model not in then or model not in now:
+            told.append(f"{model}: a candidate only {'then' if model in then else 'now'}")
+            continue
+        told += [
+            f"{model}, {name}: {then[model].get(name)} then, {now[model].get(name)} now"
+            for name in COMPARED_CANDIDATE
+            if not _same(then[model].get(name), now[model].get(name))
+        ]
+    return told
+
+
+def _tags(row: Mapping[str, Any]) -> Mapping[str, str]:
+    extra: Mapping[str, str] = json.loads(row["tags"])
+    return extra
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, (int, float)):
+        return abs(one - other) <= CLOSE
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    return bool(one == other)

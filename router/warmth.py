@@ -1,0 +1,129 @@
+"""What providers still hold in their prompt caches of a run's earlier requests, as far as this process can tell.
+
+An agent sends its whole conversation with every step. Where one model has just read it, its provider reads the
+beginning again at the cached price; another model would read it anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from router.tokens import estimate_tokens
+from router.types import Attempt, Request, Warm, message_texts
+
+LIFETIME_S = 300.0
+"""How long providers keep what nobody reads; the shortest of the published times."""
+LEAST_TOKENS = 1_024
+"""A shorter beginning is not cached by the providers that cache by themselves."""
+MOST_RUNS = 1_024
+"""Runs that are remembered; the one that was idle longest goes first."""
+MOST_MODELS = 16
+"""Models remembered of one run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What earlier requests of this process tell about one request."""
+
+    warm: tuple[Warm, ...] = ()
+    thinking: Mapping[str, float] = field(default_factory=dict)
+    """Share of reasoning tokens in a model's output so far; only of models that were seen to think."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """What one model has read of a run."""
+
+    digest: str
+    messages: int
+    tokens: int
+    at_s: float
+
+
+class Memory:
+    """A small memory of runs, without I/O; threads may share it. Another process knows nothing of it.
+
+    Args:
+        cacheable: models whose price has a cached input; others are not remembered.
+    """
+
+    def __init__(self, cacheable: Collection[str]) -> None:
+        self._cacheable = frozenset(cacheable)
+        self._runs: OrderedDict[str, dict[str, _Trace]] = OrderedDict()
+        self._cold: set[str] = set()
+        self._made: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def known(self, request: Request, now_s: float) -> Known:
+        """What is known at a moment, in seconds of a clock that does not run backwards."""
+        thinking = {model: thought / made for model, (made, thought) in self._made.items() if thought}
+        return Known(warm=self._warm(request, now_s), thinking=thinking)
+
+    def note(self, request: Request, attempts: Iterable[Attempt], now_s: float) -> None:
+        """Take in what was answered."""
+        answered = [one for one in attempts if one.outcome in ("ok", "cut") and one.usage is not None]
+        before = {one.model for one in self._warm(request, now_s, even_cold=True)}
+        with self._lock:
+            for one in answered:
+                self._hear(one, is_warm=one.model in before)
+        run, models = request.tags.run_id, {one.model for one in answered} & self._cacheable
+        if run is None or request.kind != "chat" or not models:
+            return
+        tokens = sum(estimate_tokens(text) for message in request.messages for text in message_texts(message))
+        digest = _digest(request, len(request.messages)) if tokens >= LEAST_TOKENS else None
+        if digest is None:
+            return
+        with self._lock:
+            traces = self._runs.setdefault(run, {})
+            self._runs.move_to_end(run)
+            for model in models:
+                traces.pop(model, None)
+                traces[model] = _Trace(digest, len(request.messages), tokens, now_s)
+            while len(traces) > MOST_MODELS:
+                del traces[next(iter(traces))]
+            while len(self._runs) > MOST_RUNS:
+                self._runs.popitem(last=False)
+
+    def _hear(self, attempt: Attempt, *, is_warm: bool) -> None:
+        usage = attempt.usage
+        if usage is None or usage.source != "provider":
+            return
+        made, thought = self._made.get(attempt.model, (0, 0))
+        self._made = {**self._made, attempt.model: (made + usage.output_tokens, thought + usage.reasoning_tokens)}
+        if usage.cached_input_tokens:
+            self._cold.discard(attempt.model)
+        elif is_warm:  # it read the same beginning at full price: it caches nothing unless it is asked to
+            self._cold.add(attempt.model)
+
+    def _warm(self, request: Request, now_s: float, *, even_cold: bool = False) -> tuple[Warm, ...]:
+        run = request.tags.run_id
+        if run is None or request.kind != "chat":
+            return ()
+        with self._lock:
+            traces = [
+                (model, trace)
+                for model, trace in self._runs.get(run, {}).items()
+                if now_s - trace.at_s < LIFETIME_S
+                and trace.messages <= len(request.messages)
+                and (even_cold or model not in self._cold)
+            ]
+        digests = {count: _digest(request, count) for count in {trace.messages for _, trace in traces}}
+        return tuple(
+            Warm(model=model, tokens=trace.tokens, age_s=round(now_s - trace.at_s, 3))
+            for model, trace in traces
+            if digests[trace.messages] == trace.digest
+        )
+
+
+def _digest(request: Request, count: int) -> str | None:
+    """Fingerprint of the first messages, and of the tools, which stand before them; None without a JSON form."""
+    beginning = [request.params.get("tools"), request.messages[:count]]
+    try:
+        return hashlib.sha256(json.dumps(beginning, sort_keys=True, default=str).encode()).hexdigest()
+    except (TypeError, ValueError, RecursionError):
+        return None
