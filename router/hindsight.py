@@ -108,21 +108,40 @@ def _request(row: Mapping[str, Any], done: Mapping[str, Any], messages: str | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Typical:
-    """Means over all scored requests, where nothing better is expected of an action."""
+    """What actions were like on all scored requests: expected of an action where nothing better is."""
 
     score: float
     costs: Mapping[str, float]
+    """Mean cost in USD of each action that was taken."""
+    cost_ratio: float
+    """What was paid, relative to what had been expected: without an artifact, answers' lengths are guesses."""
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> _Typical:
         paid: dict[str, list[float]] = {}
+        both: list[tuple[float, float]] = []
         for row in rows:
             if row["cost_pusd"] is not None:
-                paid.setdefault(_done(json.loads(row["decision"])), []).append(row["cost_pusd"] / 1e12)
+                done, cost_usd = json.loads(row["decision"]), row["cost_pusd"] / 1e12
+                paid.setdefault(_done(done), []).append(cost_usd)
+                both += [(cost_usd, usd) for model, usd in _expected_costs(done).items() if model == _done(done)]
+        expected = sum(one for _, one in both)
         return cls(
             score=fmean(row["score"] for row in rows) if rows else 0.0,
             costs={action: fmean(costs) for action, costs in paid.items()},
+            cost_ratio=sum(cost for cost, _ in both) / expected if expected else 1.0,
         )
+
+    def cost_usd(self, action: str, expected: Mapping[str, float]) -> float | None:
+        """Expected cost of an action; None where nothing is known of it."""
+        if action in self.costs:
+            return self.costs[action]
+        return expected[action] * self.cost_ratio if action in expected else None
+
+
+def _expected_costs(done: Mapping[str, Any]) -> dict[str, float]:
+    known = {one["model"]: one["expected_cost_usd"] for one in done["candidates"]}
+    return {model: float(usd) for model, usd in known.items() if usd is not None}
 
 
 def _record(row: Mapping[str, Any], done: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scored:
@@ -131,11 +150,7 @@ def _record(row: Mapping[str, Any], done: Mapping[str, Any], wanted: Decision, t
     known = {model: chance for model, chance in chances.items() if chance is not None}
     expected = {one["model"]: one["quality"] for one in done["candidates"] if one["quality"] is not None}
     expected |= {one.model: one.quality for one in wanted.candidates if one.quality is not None}
-    costs = {
-        one["model"]: float(one["expected_cost_usd"])
-        for one in done["candidates"]
-        if one["expected_cost_usd"] is not None
-    }
+    costs = _expected_costs(done)
     cost_usd = from_pico(row["cost_pusd"])
     return Scored(
         score=row["score"],
@@ -144,7 +159,7 @@ def _record(row: Mapping[str, Any], done: Mapping[str, Any], wanted: Decision, t
         wanted=target,
         expected={one: _expected(one, expected, typical.score) for one in (action, target)},
         cost_usd=None if cost_usd is None else float(cost_usd),
-        expected_cost_usd={one: costs.get(one, typical.costs.get(one)) for one in (action, target)},
+        expected_cost_usd={one: typical.cost_usd(one, costs) for one in (action, target)},
     )
 
 
