@@ -9,6 +9,7 @@ more than one guess, but not always, and not in every task: both steps are fitte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -22,11 +23,29 @@ from router.predict.labels import Floats, Indices
 
 Mask = NDArray[np.bool_]
 
-SHAPE = ("log_characters", "is_number", "is_fractional", "log_magnitude", "is_in_prompt", "is_missing")
-"""What an answer looks like, whatever it says."""
-SLOPES = (0, 7, 10, 18, 19, 20, 21, 22, 23)
-"""Columns of `Acceptance.columns` whose weight differs between tasks."""
-WIDTH = 18 + len(SHAPE)
+SHAPE = (
+    "log_characters",
+    "is_number",
+    "is_fractional",
+    "log_magnitude",
+    "is_in_prompt",
+    "is_missing",
+    "is_restated",
+    "log_doubts",
+    "log_numbers",
+)
+"""What an answer and the response around it look like, whatever they say."""
+VOTE_COLUMNS = 18
+WIDTH = VOTE_COLUMNS + len(SHAPE)
+"""Columns of a contender: the vote, then the shape of the answer."""
+SLOPES = (0, 7, 10, *range(VOTE_COLUMNS, WIDTH))
+"""Columns whose weight differs between tasks."""
+_DOUBT = re.compile(
+    r"\b(?:however|but|wait|assum\w*|approximat\w*|cannot|unclear|seems?|appears?|likely|probably|maybe|perhaps|"
+    r"incorrect|mistake|actually|error)\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +64,9 @@ class Given:
         return Given(group=self.group[rows], shape=self.shape[rows], length=self.length[rows])
 
 
-def shape_of(answer: Answer, prompt: str) -> list[float]:
-    """The shape columns of one answer."""
+def shape_of(answer: Answer, response: str, prompt: str) -> list[float]:
+    """The shape columns of one answer; words of doubt are only known in English."""
+    before = response[: max(len(response) - len(answer.key) - 10, 0)]
     number = answer.number
     is_number = number is not None
     magnitude = min(abs(number), 1e15) if number is not None else 0.0
@@ -57,6 +77,9 @@ def shape_of(answer: Answer, prompt: str) -> list[float]:
         float(np.log1p(magnitude)),
         float(bool(answer.key) and answer.key in prompt),
         float(not answer.key),
+        float(bool(answer.key) and answer.key in before),
+        float(np.log1p(len(_DOUBT.findall(response)))),
+        float(np.log1p(len(_NUMBER.findall(response)))),
     ]
 
 

@@ -135,6 +135,8 @@ class Climb:
         self, cascade: Cascade, ladder: Ladder, price: float, expected: Floats, task: int, leaf: int, prompt: str
     ) -> None:
         self._acceptance, self._ladder, self._price = cascade.acceptance, ladder, price
+        # Models that were added to the artifact later stand at the end, and no ladder has heard of them.
+        expected = expected[: len(cascade.acceptance.votes.support)]
         self._expected = expected[None]
         self._task, self._leaf = np.array([task]), np.array([leaf])
         self._prompt, self._options = prompt, options_of(prompt)
@@ -181,7 +183,7 @@ class Climb:
         return float(self._ladder.value(rung, np.array([self.chance]), after)[0]) > self._price
 
     def _judge(self, model: int, response: str, output_tokens: int) -> tuple[float, int]:
-        self._given.shape[0, model] = shape_of(answer_of(response, self._options), self._prompt)
+        self._given.shape[0, model] = shape_of(answer_of(response, self._options), response, self._prompt)
         self._given.length[0, model] = np.log1p(output_tokens)
         called = np.zeros(self._given.group.shape, dtype=bool)
         called[0, list(self._heard)] = True

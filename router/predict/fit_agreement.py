@@ -46,7 +46,7 @@ def read_answers(prompts: Sequence[str], responses: Sequence[Sequence[str]], out
         options = options_of(prompt)
         answers = [answer_of(response, options) for response in given]
         group[row] = grouped([answer.key for answer in answers])
-        shape[row] = [shape_of(answer, prompt) for answer in answers]
+        shape[row] = [shape_of(answer, text, prompt) for answer, text in zip(answers, given, strict=True)]
     return Given(group=group, shape=shape, length=np.log1p(np.nan_to_num(output_tokens)))
 
 
