@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from router.cli.add_model import add
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -21,12 +22,30 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same tables and seed, same hash."
 )
+@click.option(
+    "--add-model",
+    "answers",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Add one model to --artifact: its outcomes on a few queries of --outcomes (see `clearbar anchors`).",
+)
+@click.option("--artifact", metavar="DIR", type=click.Path(path_type=Path), help="The artifact to add to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-def train(first: tuple[Path, ...], more: tuple[Path, ...], out: Path, seed: int, as_json: bool) -> None:
+def train(
+    first: tuple[Path, ...],
+    more: tuple[Path, ...],
+    out: Path,
+    seed: int,
+    answers: Path | None,
+    artifact: Path | None,
+    as_json: bool,
+) -> None:
     """Train the predictor on outcome tables (Parquet, JSONL or CSV) and judge it on held-out queries.
 
     Writes an artifact and prints the learned router beside the best constant model, the per-task table and the
     oracle, with a verdict: promote, or do not route. Both verdicts are results, with exit code 0.
+
+    With --add-model, nothing is trained anew: the artifact learns one model more from few answers.
     """
     from router.outcomes import read_outcomes
     from router.predict import artifact as artifacts
@@ -35,6 +54,11 @@ def train(first: tuple[Path, ...], more: tuple[Path, ...], out: Path, seed: int,
     paths = (*first, *more)
     if not paths:
         raise click.UsageError("give at least one outcome table: --outcomes FILE")
+    if (answers is None) != (artifact is None):
+        raise click.UsageError("--add-model FILE and --artifact DIR go together")
+    if answers is not None and artifact is not None:
+        add(answers, paths, artifact, out, as_json=as_json)
+        return
     artifacts.check_replaceable(out)
     click.echo(f"training on {', '.join(map(str, paths))} ...", err=True)
     trained, report = fit(read_outcomes(*paths), seed=seed)
