@@ -24,7 +24,7 @@ COMMANDS = {
     "anchors": "router.cli.anchors:anchors",
     "ask": "router.cli.ask:ask",
     "cache": "router.cli.cache:cache",
-    "explain": "router.cli.ask:explain",
+    "explain": "router.cli.explain:explain",
     "init": "router.cli.init:init",
     "models": "router.cli.models:models",
     "policy": "router.cli.policy:policy",

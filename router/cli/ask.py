@@ -1,9 +1,8 @@
-"""`clearbar ask` and `clearbar explain`: one request from the terminal."""
+"""`clearbar ask`: one request from the terminal."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,20 +10,12 @@ from router import Router
 from router.types import to_json
 
 
-def _request_options(command: Any) -> Any:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-        click.option("--model", help="Pin a model of the policy."),
-        click.option("--task", help="Label of the kind of work."),
-        click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default as for the library."),
-        click.argument("text"),
-    ):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_request_options
+@click.argument("text")
+@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default as for the library.")
+@click.option("--task", help="Label of the kind of work.")
+@click.option("--model", help="Pin a model of the policy.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--max-cost-usd", help="Upper bound of what the answer may cost.")
 def ask(
     text: str, policy: Path | None, task: str | None, model: str | None, as_json: bool, max_cost_usd: str | None
@@ -42,12 +33,3 @@ def ask(
     cost = "unknown cost" if done.cost_usd is None else f"${done.cost_usd:f}"
     click.echo(f"\n{done.model}, {cost}, {done.latency_s:.1f} s, cache {done.cache}", err=True)
     click.echo(done.decision.explain(), err=True)
-
-
-@click.command()
-@_request_options
-def explain(text: str, policy: Path | None, task: str | None, model: str | None, as_json: bool) -> None:
-    """Say where TEXT would go, and why, without sending it."""
-    with Router(policy) as router:
-        decision = router.explain([{"role": "user", "content": text}], task=task, model=model)
-    click.echo(to_json(decision) if as_json else decision.explain())

@@ -28,7 +28,7 @@ LEVELS = [
     ["router.learned", "router.facts"],
     ["router.decide", "router.hindsight", "router.replay"],
     ["router._request", "router._journey", "router._stream", "router._drive"],
-    ["router._router"],
+    ["router._router", "router.reproduce"],
     ["router._api"],
     ["router"],
     ["router.cli"],

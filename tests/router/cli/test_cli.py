@@ -73,7 +73,7 @@ BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
         pytest.param(None, ["policy", "path"], 0, "policies", id="where the shipped policies are"),
         pytest.param(BROKEN, ["ask", "hi", "--policy", "p.yaml"], 3, "unknown key 'ruels'",
                      id="asked by a broken policy"),
-        pytest.param(GOOD, ["explain", "hi", "--policy", "p.yaml"], 0, "→ small: fixed by the rule", id="explained"),
+        pytest.param(GOOD, ["explain", "hi", "--policy", "p.yaml"], 0, "fixed by the rule", id="explained"),
         pytest.param(GOOD, ["explain", "hi", "--policy", "p.yaml", "--model", "smal"], 3, "did you mean 'small'?",
                      id="unknown model"),
         pytest.param(GOOD, ["ask", "hi", "--policy", "p.yaml", "--max-cost-usd", "x"], 3, "max_cost_usd must be",

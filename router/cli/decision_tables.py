@@ -1,0 +1,144 @@
+"""A decision for a terminal: who was a candidate and why, what each was expected to cost, and what was billed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MOST_COLUMNS = 100
+DIGITS = 3
+"""Significant digits of an expectation; a bill keeps all of its digits."""
+
+
+def show(decision: Mapping[str, Any] | None, past: Mapping[str, Any] | None) -> None:
+    """Print a decision, given as JSON, and of a past request its end and its attempts.
+
+    Decisions of older versions lack some keys; what they do not say stays out.
+    """
+    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, width=min(console.width, MOST_COLUMNS))
+    if decision is None:
+        console.print(f"{(past or {}).get('id')}: no decision was written down")
+    else:
+        for line in _head(decision):
+            console.print(line)
+        if decision["candidates"]:
+            console.print(_candidates(decision))
+            for table in _dollars(decision):
+                console.print(table)
+    if past is not None:
+        if past["attempts"]:
+            console.print(_attempts(past["attempts"], decision))
+        console.print(_end(past, decision))
+
+
+def _head(decision: Mapping[str, Any]) -> list[str]:
+    task = decision["task"]
+    sure = f", {task['probability']:.2f}" if task["by"] == "classifier" else ""
+    lines = [
+        decision["id"],
+        f"task {task['task'] or 'unknown'} (by {task['by']}{sure}) · {decision['rule']} · "
+        f"bar {decision['bar']:g} · {decision['strategy']}",
+        f"policy {decision['policy_version']}, artifact {decision['artifact_version'] or 'none'}",
+    ]
+    if decision.get("promise"):
+        lines.append(f"promise: {decision['promise']}")
+    for warm in (decision.get("facts") or {}).get("warm", ()):
+        lines.append(f"warm: {warm['model']} read {warm['tokens']:,} tokens of this {warm['age_s']:.0f} s before")
+    if decision.get("propensity", 1.0) != 1.0:
+        lines.append(f"explored: the first model was first with a chance of {decision['propensity']:.3f}")
+    if not decision["plan"]:
+        lines.append("no model may serve it")
+    return lines
+
+
+def _candidates(decision: Mapping[str, Any]) -> Table:
+    table = Table("", "model", "quality", "predicted", "evidence", "USD", "why", title="candidates")
+    for column in table.columns[2:6]:
+        column.justify = "right"
+        column.no_wrap = True
+    for one in decision["candidates"]:
+        low, high = one.get("predicted_low"), one.get("predicted_high")
+        table.add_row(
+            "→" if one["model"] in decision["plan"] else "·",
+            one["model"],
+            _number(one.get("quality")),
+            f"{low:.2f}-{high:.2f}" if low is not None and high is not None else "",
+            f"≥ {one['quality_low']:.2f}" if one.get("quality_low") is not None else "",
+            _usd(one.get("expected_cost_usd")),
+            one["reason"],
+        )
+    return table
+
+
+def _dollars(decision: Mapping[str, Any]) -> list[Table]:
+    """Expected dollars by meter, where anything is known of them."""
+    known = [one for one in decision["candidates"] if one.get("expected")]
+    if not known:
+        return []
+    meters = ("input", "cached", "output", "thinking", "switch")
+    table = Table("model", *meters[:4], "total", "a switch gives up", title="expected USD")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in known:
+        told = [_usd(one["expected"][f"{meter}_usd"], nothing="") for meter in meters]
+        table.add_row(one["model"], *told[:4], _usd(one["expected_cost_usd"]), told[4])
+    return [table]
+
+
+def _attempts(attempts: Sequence[Mapping[str, Any]], decision: Mapping[str, Any] | None) -> Table:
+    expected = {one["model"]: one.get("expected_cost_usd") for one in (decision or {}).get("candidates", ())}
+    table = Table("", "model", "outcome", "input", "output", "expected", "billed", "s", title="calls, in order (USD)")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for one in attempts:
+        table.add_row(
+            str(one["number"] + 1),
+            one["model"],
+            one["outcome"],
+            _tokens(one["input_tokens"], one["cached_input_tokens"], "cached"),
+            _tokens(one["output_tokens"], one["reasoning_tokens"], "thinking"),
+            _usd(expected.get(one["model"])),
+            _bill(one["cost_usd"]),
+            f"{one['latency_s']:.1f}",
+        )
+    return table
+
+
+def _end(past: Mapping[str, Any], decision: Mapping[str, Any] | None) -> str:
+    billed = f"billed {_bill(past['cost_usd'])} USD"
+    if past["cache"] == "exact":
+        return f"out of the cache, {billed}"
+    if past["model_served"] is None:
+        return f"{past['outcome']}: {past['error']}; {billed}"
+    asked = list(dict.fromkeys(one["model"] for one in past["attempts"]))
+    spared = [model for model in (decision or {}).get("plan", ()) if model not in asked]
+    steps = " → ".join(asked)
+    tail = f"; not asked: {', '.join(spared)}" if spared else ""
+    return f"{past['outcome']}: {steps}, the answer of {past['model_served']} stands; {billed}{tail}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _tokens(count: int | None, part: int | None, name: str) -> str:
+    return "" if count is None else f"{count:,}" + (f" ({part:,} {name})" if part else "")
+
+
+def _usd(value: str | None, *, nothing: str = "0") -> str:
+    """An expectation, to three significant digits and without an exponent."""
+    if value is None:
+        return "?" if nothing else ""
+    amount = Decimal(value)
+    if not amount:
+        return nothing
+    return f"{amount.quantize(Decimal(1).scaleb(min(amount.adjusted() - DIGITS + 1, 0))).normalize():f}"
+
+
+def _bill(value: Decimal | None) -> str:
+    return "unknown" if value is None else f"{value.normalize():f}"
