@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from _measures import Frame, decided, is_judged
 from _results import write
 from numpy.typing import NDArray
-from routing import along_the_dial, is_judged, matrix
 
 from router.outcomes import read_outcomes
 from router.predict import Predictor, artifact
@@ -98,19 +98,17 @@ class Recorded:
     @classmethod
     def of(cls, table: pa.Table, decisions: pa.Table) -> Recorded:
         """What the decisions served and cost, by an outcome table that may hold more queries."""
-        decided = pc.unique(decisions["query_id"])
-        frame = matrix(table.filter(pc.is_in(table["query_id"], decided)))
-        points = int(pc.max(decisions["point"]).as_py()) + 1
-        quality, cost_usd = along_the_dial(decisions, frame, points)
-        best = int(frame["quality"].mean(0).argmax())
+        queries = pc.unique(decisions["query_id"])
+        frame = Frame.of(table.filter(pc.is_in(table["query_id"], queries)))
+        curve, best = decided(decisions, frame), frame.best
         return cls(
-            quality=quality,
-            cost_usd=cost_usd,
-            reference=frame["quality"][:, best],
-            reference_usd=frame["cost_usd"][:, best],
-            all_models_usd=frame["cost_usd"].sum(1),
-            tasks=frame["tasks"],
-            reference_model=frame["models"][best],
+            quality=curve.quality,
+            cost_usd=curve.cost_usd,
+            reference=frame.quality[:, best],
+            reference_usd=frame.cost_usd[:, best],
+            all_models_usd=frame.cost_usd.sum(1),
+            tasks=frame.tasks,
+            reference_model=frame.models[best],
         )
 
     def figures(self, splits: int) -> dict[str, Any]:

@@ -1,147 +1,224 @@
-"""The trained router on outcomes it has not seen, beside best constant, per-task table and oracle.
+"""The trained router on outcomes it has not seen: cost against quality, beside baselines, peers and an oracle.
 
-Each table is split in half by a hash of `query_id` within each task; one half trains, the other judges. Savings are
-cross-fitted: the operating point is chosen on one random half of the judged queries and measured on the other, 50
-times, so that luck in choosing does not count.
+Each table is split in half by a hash of `query_id`; one half trains, the other judges. Savings are cross-fitted:
+the operating point is chosen on one random half of the judged queries and measured on the other, 50 times. Intervals
+of differences are paired bootstraps over the judged queries.
 
-    python benchmarks/routing.py OUTCOMES [OUTCOMES ...] [--points 40]
+Prints tables in Markdown; writes `results/routing.json` and a plot a table, `results/routing_NAME.svg`.
+
+    python benchmarks/routing.py OUTCOMES [OUTCOMES ...] [--points 40] [--peers] [--more] [--embeddings FILE.npz]
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from _results import write
-from numpy.typing import NDArray
+from _extras import extras, remember
+from _measures import (
+    Array,
+    Curve,
+    Frame,
+    calibration,
+    crossed,
+    decided,
+    difference,
+    halves,
+    hull,
+    mixed,
+    resampled,
+    routed,
+    routellm,
+    shuffled,
+)
+from _peers import PEERS, PUBLISHED, embeddings, expected_cost
+from _plot import plot
+from _results import RESULTS, write
 
 from router.outcomes import read_outcomes
 from router.predict import Predictor, artifact
 from router.predict.train import train
-from router.replay import replay
+from router.replay import Strategy, replay
 
-Array = NDArray[np.float64]
-DRAWS = 50
+STRATEGIES: tuple[Strategy, ...] = ("single", "cascade")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outcomes", nargs="+", type=Path)
     parser.add_argument("--points", type=int, default=40)
+    parser.add_argument("--peers", action="store_true", help="also the papers' routers, which need the embed extra")
+    parser.add_argument("--more", action="store_true", help="also calibration, robustness and learning curves")
+    parser.add_argument("--embeddings", type=Path, help="where to keep the peers' embeddings between runs")
     arguments = parser.parse_args()
-    figures = {path.stem: judge(path, arguments.points) for path in arguments.outcomes}
-    for name, row in figures.items():
-        print(f"\n{name}")
-        for key, value in row.items():
-            print(f"{key:>36}: {value}")
-    print(write("routing", {"tables": figures}))
+    figures = {}
+    for path in arguments.outcomes:
+        judged = Judged.of(read_outcomes(path), arguments.points)
+        curves, expected = judged.curves(arguments.peers, arguments.embeddings, path.stem)
+        rows = judged.rows(curves, expected)
+        figures[path.stem] = {"facts": judged.facts, "routers": rows}
+        if arguments.more:
+            figures[path.stem] |= extras(judged.seen_table, judged.unseen_table, judged.predictor, arguments.points)
+        RESULTS.mkdir(exist_ok=True)
+        plot(path.stem, judged.frame, curves, RESULTS / f"routing_{path.stem}.svg")
+        print(markdown(path.stem, figures[path.stem]), flush=True)
+    print(write("routing", {"points": arguments.points, "tables": figures}))
 
 
-def judge(path: Path, points: int) -> dict[str, Any]:
-    table = read_outcomes(path)
-    judged = np.array([is_judged(query) for query in table["query_id"].to_pylist()])
-    seen, unseen = table.filter(pa.array(~judged)), table.filter(pa.array(judged))
+def fitted(seen: pa.Table) -> tuple[Predictor, dict[str, Any]]:
+    """A predictor by way of its artifact, and what training said and took."""
     started = time.perf_counter()
     trained, report = train(seen, seed=0)
-    train_s = time.perf_counter() - started
+    took = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         artifact.save(trained, Path(folder, "artifact"), created="")
         predictor = Predictor.load(Path(folder, "artifact"))
+    return predictor, {"promoted": list(report.promoted), "train_s": round(took, 1)}
+
+
+def decide(predictor: Predictor, unseen: pa.Table, points: int, strategy: Strategy) -> pa.Table:
+    """The decisions about a table whose grades and references are hidden."""
     hidden = [name for name in ("quality", "reference") if name in unseen.column_names]
-    started = time.perf_counter()
-    decisions = replay(predictor, unseen.drop_columns(hidden), points, "single")
-    replay_s = time.perf_counter() - started
-
-    frame = matrix(unseen)
-    quality, cost = frame["quality"], frame["cost_usd"]
-    best = int(quality.mean(0).argmax())
-    routed = along_the_dial(decisions, frame, points)
-    return {
-        "queries_trained": len(set(seen["query_id"].to_pylist())),
-        "queries_judged": len(frame["queries"]),
-        "models": len(frame["models"]),
-        "best_constant": frame["models"][best],
-        "best_constant_quality": round(float(quality[:, best].mean()), 4),
-        "best_constant_usd_per_1000": round(float(cost[:, best].mean() * 1000), 4),
-        "per_task_table_quality": round(table_of_means(matrix(seen), frame)[0], 4),
-        "per_task_table_cost_share": round(table_of_means(matrix(seen), frame)[1] / float(cost[:, best].mean()), 3),
-        "oracle_quality": round(float(quality.max(1).mean()), 4),
-        "saving_at_98_percent_quality": crossed(routed, quality, cost, best, 0.98),
-        "saving_at_equal_quality": crossed(routed, quality, cost, best, 1.0),
-        "best_quality_minus_constant": gain(routed, quality, best),
-        "verdict": "promote" if report.promoted else "do not route",
-        "train_s": round(train_s, 1),
-        "replay_s": round(replay_s, 1),
-    }
+    return replay(predictor, unseen.drop_columns(hidden), points, strategy)
 
 
-def is_judged(query: str) -> bool:
-    return hashlib.sha256(f"judge/{query}".encode()).digest()[0] % 2 == 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One table: its halves, our predictor and its decisions."""
+
+    seen_table: pa.Table
+    unseen_table: pa.Table
+    seen: Frame
+    frame: Frame
+    predictor: Predictor
+    decisions: dict[str, pa.Table]
+    points: int
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, table: pa.Table, points: int) -> Judged:
+        """Train on one half, decide the other."""
+        seen_table, unseen_table = halves(table)
+        seen, frame = Frame.of(seen_table), Frame.of(unseen_table)
+        predictor, told = fitted(seen_table)
+        started = time.perf_counter()
+        decisions = {strategy: decide(predictor, unseen_table, points, strategy) for strategy in STRATEGIES}
+        best = frame.best
+        return cls(
+            seen_table=seen_table,
+            unseen_table=unseen_table,
+            seen=seen,
+            frame=frame,
+            predictor=predictor,
+            decisions=decisions,
+            points=points,
+            facts={
+                "queries_trained": len(seen.queries),
+                "queries_judged": len(frame.queries),
+                "models": len(frame.models),
+                "best_constant": frame.models[best],
+                "best_constant_quality": round(float(frame.quality[:, best].mean()), 4),
+                "best_constant_usd_per_1000": round(float(frame.cost_usd[:, best].mean() * 1000), 4),
+                "oracle_quality": round(float(frame.quality.max(1).mean()), 4),
+                **told,
+                "replay_s": round(time.perf_counter() - started, 1),
+            },
+        )
+
+    def curves(self, with_peers: bool, kept: Path | None, name: str) -> tuple[dict[str, Curve], dict[str, Array]]:
+        """Every router's curve, and the expected quality of those that predict one."""
+        seen, frame, points = self.seen, self.frame, self.points
+        alone = np.eye(len(frame.models))[[frame.best]]
+        curves = {f"ours, {way}": decided(table, frame) for way, table in self.decisions.items()}
+        curves |= {
+            "best constant": mixed(alone, alone, frame),
+            "random mix hull (zero router)": hull(seen, frame, points),
+            "our single's models, shuffled": shuffled(self.decisions["single"], frame, points),
+            "our cascade's calls, shuffled": shuffled(self.decisions["cascade"], frame, points),
+        }
+        expected = {"ours, single": self.expected()}
+        peers = PEERS if with_peers else {key: peer for key, peer in PEERS.items() if "table" in key}
+        nothing = np.zeros((0, 0))
+        known = embeddings(seen.texts, kept) if with_peers else nothing
+        asked = embeddings(frame.texts, kept) if with_peers else nothing
+        for key, peer in peers.items():
+            expected[key] = peer(seen, frame, known, asked)
+            curves[key] = routed(expected[key], expected_cost(seen, frame), frame, points)
+        curves["oracle"] = routed(frame.quality, frame.cost_usd, frame, points)
+        if with_peers:
+            remember([*seen.texts, *frame.texts], np.vstack([known, asked]))
+        self.facts["published"] = PUBLISHED.get(name, {})
+        return curves, expected
+
+    def expected(self) -> Array:
+        """Our expected quality, models in the frame's order."""
+        tasks, subtasks = zip(*(leaf.split("/", 1) for leaf in self.frame.leaves.tolist()), strict=True)
+        many = self.predictor.predict_many(self.frame.texts, tasks, [subtask or None for subtask in subtasks])
+        return many.quality[:, [self.predictor.models.index(model) for model in self.frame.models]]
+
+    def rows(self, curves: dict[str, Curve], expected: dict[str, Array]) -> dict[str, dict[str, Any]]:
+        """The measures of every router, with intervals of the difference to ours."""
+        samples = {name: resampled(curve, self.frame) for name, curve in curves.items()}
+        rows: dict[str, dict[str, Any]] = {}
+        for name, curve in curves.items():
+            rows[name] = {
+                **crossed(curve, self.frame),
+                **(routellm(curve, self.frame) if len(self.frame.models) == 2 else {}),
+                **(calibration(expected[name], self.frame) if name in expected else {}),
+            }
+            for way in STRATEGIES:
+                if name != f"ours, {way}":
+                    rows[name][f"minus_our_{way}"] = difference(samples[f"ours, {way}"], samples[name])
+        return rows
 
 
-def matrix(table: pa.Table) -> dict[str, Any]:
-    """Quality and cost as arrays of shape (n_queries, n_models)."""
-    rows = table.select(["query_id", "task", "model", "quality", "cost_usd"]).to_pylist()
-    queries = {name: i for i, name in enumerate(dict.fromkeys(row["query_id"] for row in rows))}
-    models = {name: i for i, name in enumerate(sorted({row["model"] for row in rows}))}
-    quality, cost = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
-    tasks = [""] * len(queries)
-    for row in rows:
-        place = queries[row["query_id"]], models[row["model"]]
-        quality[place], cost[place], tasks[place[0]] = row["quality"], row["cost_usd"], row["task"]
-    return {"queries": queries, "models": list(models), "quality": quality, "cost_usd": cost, "tasks": np.array(tasks)}
+def markdown(name: str, figures: dict[str, Any]) -> str:
+    """One table's figures for people."""
+    facts = figures["facts"]
+    has_two = facts["models"] == 2
+    key = "apgr" if has_two else "98_saving"
+    head = ["router", "saving at the best's quality", "(quality)", "saving at 98 %", "best quality gain"]
+    head += ["APGR", "CPT50", "CPT80"] if has_two else []
+    head += ["ECE", "Brier", f"{'APGR' if has_two else 'saving at 98 %'} minus our single's", "... our cascade's"]
+    columns = ["parity_saving", "parity_quality", "98_saving", "gain"]
+    columns += ["apgr", "cpt50", "cpt80"] if has_two else []
+    columns += ["ece", "brier"]
+    lines = [f"\n## {name}\n", ", ".join(f"{k} {v}" for k, v in facts.items() if k != "published"), ""]
+    lines += ["| " + " | ".join(head) + " |", "|--" * len(head) + "|"]
+    for router, row in figures["routers"].items():
+        cells = [router, *(_cell(row, column) for column in columns)]
+        for way in STRATEGIES:
+            ends = row.get(f"minus_our_{way}", {}).get(key)
+            cells.append(f"{ends[0]:+.3f} to {ends[1]:+.3f}" if ends else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    for router, row in facts["published"].items():
+        cells = [router, "", "", "", "", *(str(row[column]) for column in ("apgr", "cpt50", "cpt80")), "", "", "", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    for title in ("calibration", "robustness", "learning"):
+        if title in figures:
+            lines += ["", f"{title}:", *(f"- {line}" for line in _listed(figures[title]))]
+    return "\n".join(lines)
 
 
-def table_of_means(seen: dict[str, Any], frame: dict[str, Any]) -> tuple[float, float]:
-    """Quality and cost when each task goes to the model that was best on it in training."""
-    picks = {task: int(seen["quality"][seen["tasks"] == task].mean(0).argmax()) for task in set(seen["tasks"])}
-    chosen = np.array([picks[task] for task in frame["tasks"]])
-    rows = np.arange(len(chosen))
-    return float(frame["quality"][rows, chosen].mean()), float(frame["cost_usd"][rows, chosen].mean())
+def _listed(rows: list[dict[str, Any]]) -> list[str]:
+    return [", ".join(f"{key} {value}" for key, value in row.items()) for row in rows]
 
 
-def along_the_dial(decisions: pa.Table, frame: dict[str, Any], points: int) -> tuple[Array, Array]:
-    """Quality and cost of each point and query: arrays of shape (points, n_queries)."""
-    quality, cost = np.zeros((points, len(frame["queries"]))), np.zeros((points, len(frame["queries"])))
-    column = {name: i for i, name in enumerate(frame["models"])}
-    for row in decisions.to_pylist():
-        query = frame["queries"][row["query_id"]]
-        quality[row["point"], query] = frame["quality"][query, column[row["answer_model"]]]
-        cost[row["point"], query] = sum(frame["cost_usd"][query, column[model]] for model in row["calls"])
-    return quality, cost
-
-
-def crossed(routed: tuple[Array, Array], quality: Array, cost: Array, best: int, share: float) -> str:
-    """Saving against the best constant at a share of its quality: mean, spread, and the quality truly reached."""
-    random = np.random.default_rng(0)
-    savings, reached = [], []
-    for _ in range(DRAWS):
-        half = random.random(quality.shape[0]) < 0.5
-        good = routed[0][:, half].mean(1) >= share * quality[half, best].mean()
-        if not good.any():
-            continue
-        point = int(np.where(good, routed[1][:, half].mean(1), np.inf).argmin())
-        savings.append(1 - routed[1][point, ~half].mean() / cost[~half, best].mean())
-        reached.append(routed[0][point, ~half].mean() - share * quality[~half, best].mean())
-    if len(savings) < 0.8 * DRAWS:
-        return f"never in {DRAWS - len(savings)} of {DRAWS} draws"
-    return f"{np.mean(savings):.3f} (sd {np.std(savings):.3f}; quality {np.mean(reached):+.4f} of the aim)"
-
-
-def gain(routed: tuple[Array, Array], quality: Array, best: int) -> str:
-    random = np.random.default_rng(0)
-    gains = []
-    for _ in range(DRAWS):
-        half = random.random(quality.shape[0]) < 0.5
-        point = int(routed[0][:, half].mean(1).argmax())
-        gains.append(routed[0][point, ~half].mean() - quality[~half, best].mean())
-    return f"{np.mean(gains):+.4f} (sd {np.std(gains):.4f})"
+def _cell(row: dict[str, Any], column: str) -> str:
+    if column not in row:
+        return ""
+    value = row[column]
+    if value is None:
+        return "missed"
+    if column.startswith("cpt"):
+        return f"{value:.1f}"
+    return f"{value:+.4f}" if column in ("gain", "parity_quality") else f"{value:.3f}"
 
 
 if __name__ == "__main__":
