@@ -57,7 +57,7 @@ def look_back(
     texts = _texts(policy, predictor, folder)
     without_text = unserved = 0
     records: list[Scored] = []
-    rows = [row for row in _all_scored(ledger) if row["strategy"] in CHOSEN and row["decision"]]
+    rows = list(_all_scored(ledger))
     typical = _Typical.of(rows)
     for row in rows:
         kept = texts.text(row["id"]) if texts is not None else None
@@ -91,7 +91,9 @@ def _texts(policy: Policy, predictor: Predictor | None, folder: Path | None) -> 
 def _all_scored(ledger: Ledger) -> Iterator[dict[str, Any]]:
     last = 0
     while rows := ledger.scored(after=last):
-        yield from rows
+        for row in rows:
+            if row["strategy"] in CHOSEN:
+                yield row | (ledger.request(row["id"]) or {})
         last = rows[-1]["row"]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import exp, log, sqrt
 from statistics import NormalDist
 
@@ -85,9 +86,14 @@ def bounds(mean: float, n: float, confidence: float) -> tuple[float, float]:
     >>> [round(bound, 3) for bound in bounds(0.9, 100, 0.95)]
     [0.839, 0.939]
     """
-    z = NormalDist().inv_cdf(confidence)
+    z = _z(confidence)
     center, reach = mean + z * z / (2 * n), z * sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
     return max(0.0, (center - reach) / (1 + z * z / n)), min(1.0, (center + reach) / (1 + z * z / n))
+
+
+@cache
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf(confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

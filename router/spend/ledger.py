@@ -154,7 +154,7 @@ class Ledger:
         return self.rows("SELECT * FROM attempts WHERE request_id = ? ORDER BY number", (request_id,))
 
     def scored(self, after: int = 0, limit: int = 10_000) -> list[dict[str, Any]]:
-        """Feedback on answers that a model made, with their requests' columns, in the order in which it came.
+        """Feedback on answers that a model made, with a few of their requests' columns, in the order in which it came.
 
         An answer counts once, by its first score: what has been concluded from it stays as it was. Answers out of the
         cache are left out, because one answer would count as many.
@@ -164,7 +164,8 @@ class Ledger:
             limit: at most so many.
         """
         return self.rows(
-            "SELECT f.rowid AS row, f.score, r.* FROM feedback AS f JOIN requests AS r ON r.id = f.decision_id "
+            "SELECT f.rowid AS row, f.score, r.id, r.at_us, r.task, r.model_served, r.bar, r.strategy "
+            "FROM feedback AS f JOIN requests AS r ON r.id = f.decision_id "
             "WHERE f.rowid > ? AND r.kind = 'chat' AND r.outcome = 'ok' AND r.cache != 'exact' AND NOT EXISTS "
             "(SELECT 1 FROM feedback AS e WHERE e.decision_id = f.decision_id AND e.rowid < f.rowid) "
             "ORDER BY f.rowid LIMIT ?",
