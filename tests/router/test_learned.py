@@ -16,12 +16,14 @@ from router.errors import ProviderUnavailableError
 from router.outcomes import write_outcomes
 from router.predict import artifact
 from router.predict.train import train
+from router.reproduce import reproduce
 from router.transports.replay import ReplayTransport
-from router.types import Call, Reply
+from router.types import Call, Reply, to_json
 
 POLICY = """
 version: 1
 artifact: artifact
+data: {store_text: full}
 models:
   - {id: tiny, call: replay/tiny, price: {input: 0.1, output: 0.1}}
   - {id: small, call: replay/small, price: {input: 0.12, output: 0.12}}
@@ -34,6 +36,36 @@ rules:
   - {when: {task: sums, tags: {kind: part}}, candidates: [tiny, large], strategy: cascade}
   - {when: {task: sums}, candidates: [tiny, small, large], strategy: cascade}
 """
+
+GREETINGS = (
+    "Hello, world", "Hallo, Welt", "Bonjour le monde", "Hola, mundo", "Ciao, mondo", "Olá, mundo", "Привет, мир",
+    "Привіт, світе", "Witaj, świecie", "Ahoj, světe", "Ahoj, svet", "Helló, világ", "Salut, lume", "Здравей, свят",
+    "Здраво, свете", "Pozdrav, svijete", "Γεια σου, κόσμε", "Merhaba dünya", "Salam, dünya", "سلام دنیا",
+    "مرحبا بالعالم", "שלום עולם", "नमस्ते दुनिया", "হ্যালো বিশ্ব", "ਸਤ ਸ੍ਰੀ ਅਕਾਲ", "வணக்கம் உலகம்", "హలో ప్రపంచం",
+    "ಹಲೋ ವಿಶ್ವ", "ഹലോ വേൾഡ്", "สวัสดีชาวโลก", "ສະບາຍດີຊາວໂລກ", "မင်္ဂလာပါ", "សួស្តី​ពិភពលោក", "Xin chào thế giới",
+    "你好，世界", "こんにちは世界", "안녕하세요 세계", "გამარჯობა მსოფლიო", "Բարեւ աշխարհ", "ሰላም ዓለም",
+)  # fmt: skip
+ODD = {
+    "100 KB": [{"role": "user", "content": "What is 123 + 456? " * 5_500}],
+    "100 KB without a space": [{"role": "user", "content": "7" * 100_000}],
+    "empty": [{"role": "user", "content": ""}],
+    "no content": [{"role": "user"}],
+    "content of None": [{"role": "assistant", "content": None}, {"role": "user", "content": None}],
+    "blanks": [{"role": "user", "content": " \n\t\u200b\u00a0"}],
+    "emoji": [{"role": "user", "content": "👩‍👩‍👧‍👦🏳️‍🌈 + 🤖 = ❓" * 50}],
+    "lone surrogates and control characters": [{"role": "user", "content": "\ud83d \x00\x1b[31m \ufffe"}],
+    "only an image": [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]}
+    ],
+    "parts that are none": [{"role": "user", "content": [None, 3, "text", {}, {"type": "text"}]}],
+    "a tool's result": [
+        {"role": "user", "content": "What is 123 + 456?"},
+        {"role": "assistant", "content": None,
+         "tool_calls": [{"id": "1", "type": "function", "function": {"name": "add", "arguments": "{\"a\": 123}"}}]},
+        {"role": "tool", "tool_call_id": "1", "content": "579"},
+    ],
+    "many turns": [{"role": "user" if n % 2 == 0 else "assistant", "content": f"turn {n}"} for n in range(501)],
+}  # fmt: skip
 
 Make = Callable[..., router.Router]
 
@@ -162,6 +194,48 @@ def test_a_model_that_is_down_is_stepped_over(make: Make, down: str) -> None:
         done = serving.complete(messages, task="sums")
         assert done.model != down
         assert all(attempt.outcome == "error" for attempt in done.attempts if attempt.model == down)
+
+
+@pytest.mark.parametrize("messages", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("task", ["sums", None, "unheard of"])
+def test_odd_input_gets_a_decision_and_never_an_exception(make: Make, messages: list[Any], task: str | None) -> None:
+    decision = make().explain(messages, task=task)
+    if task == "sums":
+        assert decision.plan
+        assert decision.promise is not None
+    json.loads(to_json(decision))
+
+
+@pytest.mark.parametrize("text", GREETINGS)
+def test_forty_languages_get_a_decision(make: Make, text: str) -> None:
+    for task in ("sums", None):
+        decision = make().explain([{"role": "user", "content": text}], task=task)
+        assert all(one.predicted_high is not None for one in decision.candidates if decision.strategy == "cascade")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_input_is_served_by_a_cascade_whatever_the_answers(folder: Path, tmp_path: Path, name: str) -> None:
+    replies = {"tiny": "", "small": "🤷 \x00" * 2_000, "large": ["579", '{"answer": [1, {}]}']}
+    with router.Router(folder / "policy.yaml", tmp_path / "odd", router.FakeTransport(replies)) as serving:
+        done = serving.complete(ODD[name], task="sums")
+        assert done.model in {"tiny", "small", "large"}
+        assert len(serving.ledger.attempts(done.id)) == len(done.attempts)
+
+
+def test_a_learned_decision_lists_predictions_intervals_and_dollars_and_can_be_made_again(
+    make: Make, folder: Path, tmp_path: Path
+) -> None:
+    serving = make()
+    done = serving.complete(prompts()[0], task="sums")
+    for one in done.decision.candidates:
+        assert one.predicted_low is not None
+        assert one.quality is not None
+        assert one.predicted_high is not None
+        assert 0 <= one.predicted_low <= one.quality <= one.predicted_high <= 1
+        assert one.expected is not None
+        assert one.expected.total_usd == one.expected_cost_usd
+    found = reproduce(done.id, serving.ledger, tmp_path / "state", folder / "policy.yaml")
+    assert (found.is_same, found.differences) == (True, ())
 
 
 def test_a_pinned_model_is_asked_alone(make: Make) -> None:
