@@ -36,19 +36,19 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=2_000)
     parser.add_argument("--length", type=int, default=2_000)
     arguments = parser.parse_args()
-    few = max(20, arguments.streams // 20)
-    figures: dict[str, Any] = {
-        "streams": arguments.streams,
-        "length": arguments.length,
-        "false_alarms": false_alarms(arguments.streams, arguments.length),
-        "delays": delays(few),
-        "routing": routing(max(10, few // 4)),
-        "estimates": estimates(few),
+    few = max(20, arguments.streams // 25)
+    parts = {
+        "false_alarms": lambda: false_alarms(arguments.streams, arguments.length),
+        "delays": lambda: delays(few),
+        "routing": lambda: routing(max(10, few // 3)),
+        "estimates": lambda: estimates(few),
     }
-    for name in ("false_alarms", "delays", "routing", "estimates"):
+    figures: dict[str, Any] = {"streams": arguments.streams, "length": arguments.length}
+    for name, measured in parts.items():
+        figures[name] = measured()
         print(name)
         for row in figures[name]:
-            print("   " + "  ".join(f"{key} {shown(given)}" for key, given in row.items()))
+            print("   " + "  ".join(f"{key} {shown(given)}" for key, given in row.items()), flush=True)
     print(write("online", figures))
 
 
