@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,27 @@ def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> 
         (tmp_path / name).write_text(text, encoding="utf-8")
     labels = read_labels(tmp_path / "labels.jsonl", load_rubric(tmp_path / "rubric.yaml"))
     assert [label.is_right for label in labels] == [True, False]
+
+
+def test_the_routing_pages_example_runs(tmp_path: Path) -> None:
+    page = ROOT / "docs/routing.md"
+    made, served = blocks(page, "python")
+    (policy,), (commands,) = blocks(page, "yaml"), blocks(page, "bash")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    (tmp_path / "policy.yaml").write_text(policy, encoding="utf-8")
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environ, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("-c", made)
+    trained, explained = (run("-m", "router.cli", *shlex.split(line)[1:]) for line in commands.splitlines())
+    assert "verdict on single: do not route" in trained
+    assert "verdict on cascade: promote" in trained
+    assert "promise: at most 0.03 below large" in explained
+    assert "asked first" in explained
+    assert run("-c", served) == "['tiny', 'small'] 579\n"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "policies").rglob("*.yaml")), ids=lambda path: path.name)

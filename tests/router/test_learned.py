@@ -45,7 +45,7 @@ GREETINGS = (
     "ಹಲೋ ವಿಶ್ವ", "ഹലോ വേൾഡ്", "สวัสดีชาวโลก", "ສະບາຍດີຊາວໂລກ", "မင်္ဂလာပါ", "សួស្តី​ពិភពលោក", "Xin chào thế giới",
     "你好，世界", "こんにちは世界", "안녕하세요 세계", "გამარჯობა მსოფლიო", "Բարեւ աշխարհ", "ሰላም ዓለም",
 )  # fmt: skip
-ODD = {
+ODD: dict[str, list[Any]] = {
     "100 KB": [{"role": "user", "content": "What is 123 + 456? " * 5_500}],
     "100 KB without a space": [{"role": "user", "content": "7" * 100_000}],
     "empty": [{"role": "user", "content": ""}],
