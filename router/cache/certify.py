@@ -143,7 +143,7 @@ class Certifier:
         ahead = np.bincount(np.array(self._recent), minlength=len(MIDDLES)) * (
             max(LEAST_AHEAD, self._seen) / len(self._recent)
         )
-        bad, hits = rates @ self._hits + self._debt, self._hits.sum()
+        bad, hits = np.einsum("ij,j->i", rates, self._hits) + self._debt, self._hits.sum()
         for at in range(self._last):
             bad = bad + rates[:, at] * ahead[at]
             hits += ahead[at]
@@ -162,8 +162,10 @@ class Certifier:
 
     def _likelihood(self) -> Numbers:
         part = slice(self._informative)
-        found: Numbers = self._log_wrong[:, part] @ self._wrong[part] + self._log_right[:, part] @ self._right[part]
-        return found
+        # Not `@`, whose threads wait for each other on busy cores.
+        wrong: Numbers = np.einsum("ij,j->i", self._log_wrong[:, part], self._wrong[part])
+        right: Numbers = np.einsum("ij,j->i", self._log_right[:, part], self._right[part])
+        return wrong + right
 
     def _confident(self) -> Numbers:
         """Rates by bin of every recalibration in the confidence set, shape (m, bins)."""

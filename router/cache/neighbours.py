@@ -72,7 +72,7 @@ class Neighbours:
         if not size:
             return []
         places = self._shortlist(vector) if size > PREFILTER_FROM else None
-        cosines = self._rows[:size] @ vector if places is None else self._rows[places] @ vector
+        cosines = _products(self._rows[:size] if places is None else self._rows[places], vector)
         if len(cosines) > most:
             best = np.argpartition(-cosines, most - 1)[:most]
         else:
@@ -87,7 +87,7 @@ class Neighbours:
         if self._small is None:
             self._small = np.zeros((len(self._rows), PROJECTED), dtype=np.float32)
             self._small[:size] = self._rows[:size] @ projection
-        likeness = self._small[:size] @ (vector @ projection)
+        likeness = _products(self._small[:size], vector @ projection)
         return np.argpartition(-likeness, RERANKED - 1)[:RERANKED].astype(np.int64)
 
     def _grow(self) -> None:
@@ -95,6 +95,12 @@ class Neighbours:
         self._entries = np.concatenate([self._entries, np.zeros_like(self._entries)])
         if self._small is not None:
             self._small = np.concatenate([self._small, np.zeros_like(self._small)])
+
+
+def _products(rows: Floats, vector: Floats) -> Floats:
+    # Not `@`: BLAS would share this half millisecond out to threads, and wait for them 20 times as long on busy cores.
+    found: Floats = np.einsum("ij,j->i", rows, vector)
+    return found
 
 
 _projections: dict[int, Floats] = {}

@@ -78,7 +78,8 @@ def fitted(rows: Numbers, wrong: Numbers, weights: Numbers, prior: Numbers, *, s
     for _ in range(8):
         p = 1 / (1 + np.exp(-np.clip(rows @ now, -30, 30)))
         slope = rows.T @ (weights * (wrong - p)) - precision * (now - prior)
-        curve = (rows * (weights * p * (1 - p) + 1e-9)[:, None]).T @ rows + np.diag(precision)
+        spread = (weights * p * (1 - p) + 1e-9)[:, None]
+        curve = np.einsum("ij,ik->jk", rows * spread, rows) + np.diag(precision)
         step = np.linalg.solve(curve, slope)
         now = now + step
         if np.abs(step).max() < 1e-4:
