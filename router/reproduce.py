@@ -49,16 +49,13 @@ def reproduce(decision_id: str, ledger: Ledger, state: Path, policy: str | os.Pa
     messages = _messages(decision_id, state)
     if isinstance(messages, str):
         return Reproduced(id=decision_id, is_same=None, why=messages)
-    experience = None
-    if decided["feedback_row"]:
-        from router.predict.learner import Learner
-
-        experience = Learner(ledger, loaded.evidence).now()
-        if experience.row != decided["feedback_row"]:
-            why = f"feedback has come since: it knew row {decided['feedback_row']}, now there is {experience.row}"
-            return Reproduced(id=decision_id, is_same=None, why=why)
     request = request_again(row, decided, messages)
     at = datetime.fromisoformat(decided["facts"]["at"])
+    experience = None
+    if loaded.learns:
+        from router.predict.learner import Learner
+
+        experience = Learner(ledger, loaded.evidence).as_of(decided["feedback_row"], int(at.timestamp() * 1e6))
     again = decide(request, loaded, artifact, at, experience, known_again(decided)).decision
     found = tuple(differences(decided, json.loads(to_json(again))))
     if found and (unwritten := _unwritten(decided, loaded)):

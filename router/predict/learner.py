@@ -42,20 +42,22 @@ class Learner:
             known = Experience()  # seldom, so reading all of it again is simpler than remembering where each task was
         if newest["row"] == known.row and newest["acknowledged"] == acknowledged:
             return known
-        known = self._read(known, newest["row"])
+        known = self._read(known, newest["row"], _acknowledged(self._ledger))
         # In one step: a thread that came here at the same time has read the same.
         self._known = (known, newest["acknowledged"])
         return known
 
-    def _read(self, known: Experience, newest: int) -> Experience:
-        seen = {
-            row["task"]: row["row"]
-            for row in self._ledger.rows("SELECT task, MAX(feedback_row) AS row FROM acknowledgements GROUP BY task")
-        }
+    def as_of(self, row: int, at_us: int) -> Experience:
+        """What was known with the feedback up to a row, at a moment in microseconds since 1970."""
+        return self._read(Experience(), row, _acknowledged(self._ledger, at_us), upto=row)
+
+    def _read(self, known: Experience, newest: int, seen: Mapping[str, int], upto: int | None = None) -> Experience:
         tallies, watches = dict(known.tallies), dict(known.watches)
         last = known.row
         while rows := self._ledger.scored(after=last):
             for row in rows:
+                if upto is not None and row["row"] > upto:
+                    return Experience(row=upto, tallies=tallies, watches=watches)
                 last = row["row"]
                 self._tally(row, tallies)
                 if row["bar"] and row["strategy"] in ROUTED and row["task"] and last > seen.get(row["task"], 0):
@@ -71,3 +73,11 @@ class Learner:
         pair = (task, model)
         if isinstance(at_us, int) and at_us >= self._since_us.get(pair, 0):
             tallies[pair] = tallies.get(pair, Tally()).hear(float(str(row["score"])))
+
+
+def _acknowledged(ledger: Ledger, until_us: int = 2**62) -> dict[str, int]:
+    """By task, the feedback that its last acknowledgement had seen."""
+    rows = ledger.rows(
+        "SELECT task, MAX(feedback_row) AS row FROM acknowledgements WHERE at_us <= ? GROUP BY task", (until_us,)
+    )
+    return {row["task"]: row["row"] for row in rows}

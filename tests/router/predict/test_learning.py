@@ -13,6 +13,7 @@ import router
 from router.errors import PolicyError
 from router.policy import load_policy
 from router.predict.learner import Learner
+from router.reproduce import reproduce
 from router.spend.ledger import Ledger
 
 HELLO = [{"role": "user", "content": "hello there"}]
@@ -123,6 +124,22 @@ def test_reading_bit_by_bit_gives_what_reading_at_once_gives(make: Any) -> None:
         teach(one, [number % 2])
         learner.now()
     assert learner.now() == Learner(one.ledger).now()
+
+
+def test_a_past_decision_comes_out_again_though_feedback_has_come_since(make: Any, tmp_path: Path) -> None:
+    make(EXPLORES)
+    with (tmp_path / "policy.yaml").open("a", encoding="utf-8") as file:
+        file.write("data: {store_text: full}")
+    one = router.Router(tmp_path / "policy.yaml", tmp_path / "state", router.FakeTransport({}))
+    before = [one.complete(HELLO, task="qa") for _ in range(12)]
+    teach(one, [0.0] * 20, large=1.0)
+    later = [one.complete(HELLO, task="qa") for _ in range(3)]
+    one.ledger.append_acknowledgement("qa")
+    teach(one, [0.0] * 3)
+    for done in (*before, *later):
+        again = reproduce(done.id, one.ledger, tmp_path / "state", tmp_path / "policy.yaml")
+        assert (again.is_same, again.differences) == (True, ()), again.why
+    one.close()
 
 
 def test_the_decision_in_the_ledger_tells_its_propensities(make: Any) -> None:
