@@ -35,16 +35,17 @@ def add(answers: Path, outcomes: Sequence[Path], artifact: Path, out: Path, *, a
 
 def _print(report: AddReport, out: Path, sha256: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     table = Table("", "anchors", "queries", "quality", "90 % interval", title_justify="left")
-    table.title = f"{report.model}, expected from {report.anchors} answers"
+    table.title = f"{escape(report.model)}, expected from {report.anchors} answers"
     for column in table.columns[1:]:
         column.justify = "right"
     for part in report.parts:
         interval = f"{part.quality_low:.3f} to {part.quality_high:.3f}"
-        table.add_row(part.name, str(part.anchors), f"{part.queries:,}", f"{part.quality:.3f}", interval)
+        table.add_row(escape(part.name), str(part.anchors), f"{part.queries:,}", f"{part.quality:.3f}", interval)
     console.print(table)
     console.print(
         f"expected: {report.output_tokens:,.0f} output tokens and ${1_000 * report.cost_usd:.4g} per 1,000 queries"
@@ -57,4 +58,4 @@ def _print(report: AddReport, out: Path, sha256: str) -> None:
             soft_wrap=True,
         )
     console.print(f"artifact: {out} ({sha256[:12]})", soft_wrap=True, markup=False)
-    console.print(f"verdict: [bold yellow]do not route[/]: {report.reason}", soft_wrap=True)
+    console.print(f"verdict: [bold yellow]do not route[/]: {escape(report.reason)}", soft_wrap=True)

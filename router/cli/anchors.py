@@ -55,7 +55,8 @@ def anchors(outcomes: tuple[Path, ...], count: int, out: Path, scorers: tuple[st
         raise OutcomesError(f"--count {count}: only {len(known.rows)} queries have been answered by every model")
     picked = known.scale().pick(count, known.first_of([matrix.texts[row] for row in known.rows]))
     ids = [matrix.query_ids[known.rows[place]] for place in picked]
-    tasks = write_suite(out, _rows(table, ids), chosen)
+    rows = _rows(table, ids)
+    tasks = write_suite(out, rows, chosen)
     error = ErrorToExpect.of(study(known, count)) if len(known.models) > MIN_KNOWN else None
     if as_json:
         facts = {"suite": str(out / SUITE), "count": len(ids), "tasks": tasks, "query_ids": ids, "error": error}
@@ -64,6 +65,8 @@ def anchors(outcomes: tuple[Path, ...], count: int, out: Path, scorers: tuple[st
     click.echo(f"{out / SUITE}: {len(ids)} queries, " + ", ".join(f"{name} {n}" for name, n in tasks.items()))
     if missing := [name for name in tasks if name not in chosen]:
         click.echo(f"check the scorer of {', '.join(missing)}: `exact`, unless it was another that graded the table")
+    if bare := sum(not row.get("reference") for row in rows):
+        click.echo(f"{bare} of them have no reference in the table; a scorer that compares needs one: fill it in")
     click.echo(in_words(error))
 
 
