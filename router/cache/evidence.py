@@ -95,7 +95,8 @@ def weigh(
     best = own[0].cosine
     # With no other answer in sight, the farthest neighbour bounds how near one could be.
     other = others[0] if others else max(0.0, voters[-1].cosine - TEMPERATURE)
-    share = sum(_vote(voter, voters[0]) for voter in own) / sum(_vote(voter, voters[0]) for voter in voters)
+    votes = [_vote(voter, voters[0]) for voter in voters]
+    share = sum(vote for vote, voter in zip(votes, voters, strict=True) if voter.answer == answer) / sum(votes)
     agree = sum(voter.answer == answer for voter in voters[:8]) / min(8, len(voters))
     overlap = max(_overlap(asked, voter.traits) for voter in own)
     known = frozenset().union(*(voter.traits.vocabulary for voter in own))

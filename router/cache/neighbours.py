@@ -74,7 +74,7 @@ class Neighbours:
         places = self._shortlist(vector) if size > PREFILTER_FROM else None
         cosines = _products(self._rows[:size] if places is None else self._rows[places], vector)
         if len(cosines) > most:
-            best = np.argpartition(-cosines, most - 1)[:most]
+            best = np.argpartition(cosines, len(cosines) - most)[-most:]
         else:
             best = np.arange(len(cosines))
         found = best if places is None else places[best]
