@@ -16,6 +16,7 @@ from router.errors import ArtifactError, OutcomesError
 from router.predict import fit
 from router.predict.anchors import Estimate
 from router.predict.artifact import Artifact
+from router.predict.calibrate import logit
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
 from router.predict.features import Embedder
@@ -229,7 +230,7 @@ def _extended(
     prior = fit.Prior(**artifact.manifest["prior"])
     # What is fitted to is smooth: all models' answers are in it, so it is trusted like the shared difficulty.
     head = fit.fit_logistic(columns, quality[:, 0], prior.shared or prior.own)
-    weights, intercept = head if head is not None else (np.zeros(columns.shape[1]), float(_log_odds(overall)[0]))
+    weights, intercept = head if head is not None else (np.zeros(columns.shape[1]), float(logit(overall)[0]))
     new: dict[str, Any] = {
         "quality_overall": overall,
         "quality_task_means": task_means,
@@ -253,11 +254,6 @@ def _is_promise(name: str) -> bool:
     return name.startswith(("promise_single_", "promise_cascade_"))
 
 
-def _log_odds(quality: Floats) -> Floats:
-    inside = np.clip(quality, 0.01, 0.99)
-    return np.asarray(np.log(inside / (1.0 - inside)))
-
-
 def _spread(
     model: QualityModel, columns: Floats, overall: Floats, prior: fit.Prior, anchors: int, whole: Part
 ) -> Floats:
@@ -272,7 +268,7 @@ def _spread(
     if prior.shared:
         others = float((model.heads.overall * (1.0 - model.heads.overall)).sum())
         spread = spread + 1.0 / (others * turned + 1.0 / prior.shared)
-    low, high = _log_odds(np.array([whole.quality_low, whole.quality_high]))
+    low, high = logit(np.array([whole.quality_low, whole.quality_high]))
     doubt = ((high - low) / (2.0 * NORMAL_90)) ** 2
     return np.asarray(spread + doubt / max(float((columns**2).sum(axis=1).mean()), 1e-9))
 
