@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from router.decide import decide
 from router.errors import ConfigurationError
+from router.facts import known_again, request_again
 from router.policy import Policy
 from router.predict.value import Scored
 from router.spend.ledger import Ledger, from_pico
 from router.spend.texts import FILE, TextReader
-from router.types import TAG_NAMES, Decision, Request, Tags
+from router.types import Decision, Request
 
 if TYPE_CHECKING:
     from router.predict import Predictor
@@ -41,7 +42,6 @@ def look_back(
 ) -> Hindsight:
     """Decide the ledger's scored requests again.
 
-    Parameters of the calls (tools, response formats) are not in the ledger, so capabilities are not checked again.
     What the policy would learn from feedback meanwhile is left out: it decides by evidence and artifact alone.
 
     Args:
@@ -57,7 +57,7 @@ def look_back(
     texts = _texts(policy, predictor, folder)
     without_text = unserved = 0
     records: list[Scored] = []
-    rows = list(_all_scored(ledger))
+    rows = [row for row in _all_scored(ledger) if json.loads(row["decision"]).get("facts")]
     typical = _Typical.of(rows)
     for row in rows:
         kept = texts.text(row["id"]) if texts is not None else None
@@ -66,7 +66,7 @@ def look_back(
             continue
         done = json.loads(row["decision"])
         request = _request(row, done, kept.messages if kept else None)
-        wanted = decide(request, policy, predictor, now).decision
+        wanted = decide(request, policy, predictor, now, None, known_again(done)).decision
         if not wanted.plan:
             unserved += 1
             continue
@@ -99,13 +99,9 @@ def _all_scored(ledger: Ledger) -> Iterator[dict[str, Any]]:
 
 def _request(row: Mapping[str, Any], done: Mapping[str, Any], messages: str | None) -> Request:
     # A task that a classifier recognised is recognised again, by the other artifact, where there is text to read.
-    is_label = messages is None or done["task"]["by"] == "label"
-    return Request(
-        id=row["id"],
-        messages=tuple(json.loads(messages)) if messages else (),
-        task=row["task"] if is_label else None,
-        tags=Tags(**{name: row[name] for name in TAG_NAMES}, extra=json.loads(row["tags"])),
-    )
+    if messages is not None:
+        return request_again(row, done, json.loads(messages))
+    return replace(request_again(row, done, ()), task=row["task"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

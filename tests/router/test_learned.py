@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import pytest
 from sums import MODELS, answers
 
 import router
+from router._request import chat_request
+from router.decide import decide
 from router.errors import ProviderUnavailableError
 from router.outcomes import write_outcomes
-from router.predict import artifact
+from router.predict import Predictor, artifact
+from router.predict.alarm import watch
+from router.predict.online import Experience
 from router.predict.train import train
 from router.reproduce import reproduce
 from router.transports.replay import ReplayTransport
@@ -242,3 +247,20 @@ def test_a_pinned_model_is_asked_alone(make: Make) -> None:
     done = make().complete(prompts()[0], task="sums", model="tiny")
     assert [attempt.model for attempt in done.attempts] == ["tiny"]
     assert done.decision.promise is None
+
+
+def test_an_alarm_trusts_no_learned_plan(folder: Path, tmp_path: Path) -> None:
+    policy = folder / "watched.yaml"
+    policy.write_text(POLICY + "learning: {from_feedback: true, explore: 0.5}\n", encoding="utf-8")
+    recorded = ReplayTransport.of_rows(answers(80, seed=9).to_pylist(), by="prompt")
+    with router.Router(policy, tmp_path / "state", recorded) as serving:
+        text = prompts()[0]
+        for _ in range(20):  # nothing is explored within a cascade
+            assert serving.explain(text, task="sums").strategy == "cascade"
+        experience = Experience(row=1, watches={"sums": watch([(0.0, 0.9)] * 30)})
+        ruling = decide(
+            chat_request(text, task="sums"), serving.policy, Predictor.load(folder / "artifact"), datetime.now(UTC),
+            experience,
+        )  # fmt: skip
+    assert (ruling.decision.plan[0], ruling.decision.strategy, ruling.listener) == ("large", "single", None)
+    assert ruling.decision.promise is None
