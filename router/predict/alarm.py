@@ -21,7 +21,7 @@ ALPHA = 0.05
 """Greatest chance that an alarm is ever raised while the promise holds."""
 WARNING = 10.0
 """The CUSUM's threshold. Proved is only that a false warning comes after 10 answers or more on average; measured,
-about 9 % of streams that just hold their promise see one within 1,000 answers (`benchmarks/online.py`)."""
+7 to 22 % of streams that just hold their promise see one within 2,000 answers (`benchmarks/online.py`)."""
 MEMORY = 0.99
 """What an answer weighs in the next bet, relative to the one after it."""
 PRIOR = 10.0
