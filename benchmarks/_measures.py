@@ -78,7 +78,7 @@ class Curve:
     quality: Array
     cost_usd: Array
     strong: Array
-    """Shape (points,): share of answers by the best constant model."""
+    """Shape (points,): share of queries on which the best constant model was called."""
 
 
 def is_judged(query: str) -> bool:
@@ -103,7 +103,7 @@ def decided(decisions: pa.Table, frame: Frame) -> Curve:
         answered = column[row["answer_model"]]
         quality[place] = frame.quality[place[1], answered]
         cost[place] = sum(frame.cost_usd[place[1], column[model]] for model in row["calls"])
-        strong[row["point"]] += answered == frame.best
+        strong[row["point"]] += frame.models[frame.best] in row["calls"]
     return Curve(quality=quality, cost_usd=cost, strong=strong / len(frame.queries))
 
 
@@ -121,7 +121,7 @@ def routed(expected: Array, expected_cost: Array, frame: Frame, points: int) -> 
 
 def mixed(shares: Array, called: Array, frame: Frame) -> Curve:
     """What to expect of models drawn by chance; shares of answers and calls have shape (points, m)."""
-    return Curve(quality=shares @ frame.quality.T, cost_usd=called @ frame.cost_usd.T, strong=shares[:, frame.best])
+    return Curve(quality=shares @ frame.quality.T, cost_usd=called @ frame.cost_usd.T, strong=called[:, frame.best])
 
 
 def hull(seen: Frame, frame: Frame, points: int) -> Curve:

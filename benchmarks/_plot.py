@@ -16,12 +16,16 @@ OURS = {"ours, single": "#f28e2b", "ours, cascade": "#e15759"}
 def plot(title: str, frame: Frame, curves: dict[str, Curve], path: Path) -> None:
     """Write the plot: mean cost as a share of the best constant model's (logarithmic) against mean quality."""
     spent = frame.cost_usd[:, frame.best].mean()
-    lines = {n: (np.maximum(c.cost_usd.mean(1) / spent, 1e-4), c.quality.mean(1)) for n, c in curves.items()}
+    lines = {
+        name: (np.maximum(curve.cost_usd.mean(1) / spent, 1e-4), curve.quality.mean(1))
+        for name, curve in curves.items()
+        if len(curve.quality) > 1
+    }
     dots = frame.cost_usd.mean(0) / spent, frame.quality.mean(0)
     every = np.concatenate([x for x, _ in lines.values()])
     low, high = np.floor(np.log10(every.min()) * 2) / 2, np.log10(max(every.max(), dots[0].max())) + 0.05
     top = max(y.max() for _, y in lines.values()) + 0.01
-    bottom = float(np.quantile(np.concatenate([y for n, (_, y) in lines.items() if n.startswith("ours")]), 0.02)) - 0.05
+    bottom = float(np.quantile(np.concatenate([y for n, (_, y) in lines.items() if n in OURS]), 0.1)) - 0.05
 
     def across(share: float) -> float:
         return float(LEFT + (np.log10(share) - low) / (high - low) * (WIDTH - LEFT - RIGHT))
@@ -51,17 +55,19 @@ def plot(title: str, frame: Frame, curves: dict[str, Curve], path: Path) -> None
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{quality:.2f}</text>')
     others = [name for name in lines if name not in OURS]
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(others)} | OURS
-    for number, name in enumerate([*others, *OURS]):
+    styles = {
+        name: f'stroke="{colours[name]}" stroke-width="{3 if name in OURS else 1.3}"'
+        + (' stroke-dasharray="4 3"' if name in others[len(COLOURS) :] else "")
+        for name in lines
+    }
+    for name in [*others, *OURS]:
         x, y = lines[name]
         order = np.argsort(x, kind="stable")
         where = " ".join(f"{across(a):.1f},{down(b):.1f}" for a, b in zip(x[order], y[order], strict=True))
-        style = f'stroke="{colours[name]}" stroke-width="{3 if name in OURS else 1.3}"'
-        dashed = ' stroke-dasharray="4 3"' if number % 2 and name not in OURS else ""
-        parts.append(f'<polyline points="{where}" fill="none" clip-path="url(#area)" {style}{dashed}/>')
+        parts.append(f'<polyline points="{where}" fill="none" clip-path="url(#area)" {styles[name]}/>')
     for number, name in enumerate([*OURS, *others]):
         y = TOP + 14 + 18 * number
-        style = f'stroke="{colours[name]}" stroke-width="{3 if name in OURS else 1.3}"'
-        parts.append(f'<path d="M{WIDTH - RIGHT + 12} {y - 4}h22" {style}/>')
+        parts.append(f'<path d="M{WIDTH - RIGHT + 12} {y - 4}h22" {styles[name]}/>')
         parts.append(f'<text x="{WIDTH - RIGHT + 40}" y="{y}">{escape(name)}</text>')
     for share, quality in zip(*dots, strict=True):
         if quality >= bottom and np.log10(share) >= low:

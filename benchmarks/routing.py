@@ -4,7 +4,7 @@ Each table is split in half by a hash of `query_id`; one half trains, the other 
 the operating point is chosen on one random half of the judged queries and measured on the other, 50 times. Intervals
 of differences are paired bootstraps over the judged queries.
 
-Prints tables in Markdown; writes `results/routing.json` and a plot a table, `results/routing_NAME.svg`.
+Prints tables in Markdown; writes `results/routing_NAME.json` and a plot, `results/routing_NAME.svg`, for each table.
 
     python benchmarks/routing.py OUTCOMES [OUTCOMES ...] [--points 40] [--peers] [--more] [--embeddings FILE.npz]
 """
@@ -57,18 +57,16 @@ def main() -> None:
     parser.add_argument("--more", action="store_true", help="also calibration, robustness and learning curves")
     parser.add_argument("--embeddings", type=Path, help="where to keep the peers' embeddings between runs")
     arguments = parser.parse_args()
-    figures = {}
     for path in arguments.outcomes:
         judged = Judged.of(read_outcomes(path), arguments.points)
         curves, expected = judged.curves(arguments.peers, arguments.embeddings, path.stem)
-        rows = judged.rows(curves, expected)
-        figures[path.stem] = {"facts": judged.facts, "routers": rows}
+        figures: dict[str, Any] = {"facts": judged.facts, "routers": judged.rows(curves, expected)}
         if arguments.more:
-            figures[path.stem] |= extras(judged.seen_table, judged.unseen_table, judged.predictor, arguments.points)
-        RESULTS.mkdir(exist_ok=True)
-        plot(path.stem, judged.frame, curves, RESULTS / f"routing_{path.stem}.svg")
-        print(markdown(path.stem, figures[path.stem]), flush=True)
-    print(write("routing", {"points": arguments.points, "tables": figures}))
+            figures |= extras(judged.seen_table, judged.unseen_table, judged.predictor, arguments.points)
+        name = f"routing_{path.stem}"
+        written = write(name, {"table": path.stem, "points": arguments.points, **figures})
+        plot(path.stem, judged.frame, curves, RESULTS / f"{name}.svg")
+        print(markdown(path.stem, figures), written, sep="\n\n", flush=True)
 
 
 def fitted(seen: pa.Table) -> tuple[Predictor, dict[str, Any]]:
