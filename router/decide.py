@@ -115,6 +115,8 @@ def decide(
         propensity=_propensity(order, candidates),
         feedback_row=experience.row if experience is not None and lessons is not None else 0,
         promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
+        max_drop=bar.max_drop,
+        versus=bar.vs,
         facts=facts_of(request, now, known),
     )
     may_cache = route.rule is not None and route.rule.cache == "exact"

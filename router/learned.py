@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from router.predict import Predictor
     from router.predict.promises import Asked
 
+NOT_PROMOTED = "the artifact was not promoted: routing by it is no better than one model or the per-task table"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedPlan:
@@ -53,7 +55,7 @@ def learned_plan(
         barred: why a model may not take part; None when it may. The promise is about the plan as it was learned,
             so one model less is another plan.
     """
-    why = "the artifact was not promoted: routing by it is no better than one model or the per-task table"
+    why = NOT_PROMOTED
     for strategy in strategies:
         if strategy not in predictor.promoted:
             continue
@@ -66,6 +68,18 @@ def learned_plan(
         if fault is None:
             return LearnedPlan(strategy=strategy, order=plan[0], promise=point.note, listener=plan[1], expected=plan[2])
         why = f"a model of the learned plan may not serve ({fault})"
+    return why
+
+
+def why_not(predictor: Predictor, strategies: Sequence[str], task: str, asked: Asked) -> str | None:
+    """Why no promoted strategy carries a bar for a task, whatever the request; None where one does."""
+    why = NOT_PROMOTED
+    for strategy in strategies:
+        if strategy in predictor.promoted:
+            point = predictor.promises.point(strategy, task, asked)
+            if not isinstance(point, str):
+                return None
+            why = point
     return why
 
 

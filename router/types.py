@@ -206,6 +206,7 @@ class Decision:
     """The policy rule that matched, by name or by file line; "pinned" for a pinned model."""
     strategy: str
     bar: float
+    """Least mean quality; 0 where there is none, or where it is a drop."""
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried; empty: no route."""
     candidates: tuple[Candidate, ...]
@@ -218,12 +219,16 @@ class Decision:
     """Last row of the ledger's feedback that was known; 0 where the rule does not learn from feedback."""
     promise: str | None = None
     """What the learned plan promises at its operating point, or why no learned plan serves; None without artifact."""
+    max_drop: float | None = None
+    """Mean quality that may be lost against `versus`, where the bar is a drop."""
+    versus: str | None = None
     facts: Facts | None = None
     """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
 
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""
-        head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {self.bar:g}, {self.strategy}"
+        bar = f"{self.bar:g}" if self.max_drop is None else f"drop {self.max_drop:g} vs {self.versus}"
+        head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {bar}, {self.strategy}"
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
         promise = [f"  {self.promise}"] if self.promise else []
         return "\n".join([head, *promise, *rows])

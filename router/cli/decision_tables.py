@@ -42,7 +42,7 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
     lines = [
         decision["id"],
         f"task {task['task'] or 'unknown'} (by {task['by']}{sure}) · {decision['rule']} · "
-        f"bar {decision['bar']:g} · {decision['strategy']}",
+        f"bar {_bar(decision)} · {decision['strategy']}",
         f"policy {decision['policy_version']}, artifact {decision['artifact_version'] or 'none'}",
     ]
     if decision.get("promise"):
@@ -54,6 +54,14 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
     if not decision["plan"]:
         lines.append("no model may serve it")
     return lines
+
+
+def _bar(decision: Mapping[str, Any]) -> str:
+    told = f"{decision['bar']:g}"
+    if decision.get("max_drop") is None:
+        return told
+    drop = f"drop {decision['max_drop']:g} vs {decision['versus']}"
+    return f"{told} and {drop}" if decision["bar"] else drop
 
 
 def _candidates(decision: Mapping[str, Any]) -> Table:

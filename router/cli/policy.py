@@ -9,7 +9,8 @@ import click
 
 from router.cli.value import value
 from router.errors import ArtifactError
-from router.policy import Policy, Rule, check, find_policy, load_policy, shipped_policies
+from router.policy import Bar, Policy, Rule, check, find_policy, load_policy, shipped_policies
+from router.policy.check import Carries
 
 NOT_ENOUGH_EVIDENCE = 2
 
@@ -31,8 +32,9 @@ def _loaded(path: Path | None, is_shipped: bool) -> Policy:
 def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, as_json: bool) -> None:
     """Check a policy file: 0 good, 2 a candidate lacks evidence, 3 broken."""
     loaded = _loaded(path, is_shipped)
-    findings = check(loaded)
-    warnings = [finding.text for finding in findings if finding.level == "warning"] + _artifact_problems(loaded)
+    artifact, problems = _artifact(loaded)
+    findings = check(loaded, carries=artifact)
+    warnings = [finding.text for finding in findings if finding.level == "warning"] + problems
     evidence = [finding.text for finding in findings if finding.level == "evidence"]
     if as_json:
         click.echo(json.dumps({"path": str(loaded.path), "version": loaded.version, "rules": len(loaded.rules),
@@ -47,17 +49,27 @@ def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, as_js
     ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else 0)
 
 
-def _artifact_problems(loaded: Policy) -> list[str]:
+def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:
+    """What the policy's artifact carries, and what is wrong with it."""
     if loaded.artifact is None:
-        return []
+        return None, []
+    from router.learned import why_not
     from router.predict import Predictor
+    from router.predict.promises import Asked
 
     try:
         predictor = Predictor.load(loaded.artifact)
     except ArtifactError as error:
-        return [f"{loaded.path}: {error}"]
+        return None, [f"{loaded.path}: {error}"]
+
+    def carries(rule: Rule, task: str, bar: Bar) -> str | None:
+        if strange := sorted(set(predictor.models) - set(rule.candidates)):
+            return f"the artifact's plan may ask {', '.join(strange)}, no candidate of the rule"
+        asked = Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence)
+        return why_not(predictor, ("cascade", "single") if rule.strategy == "cascade" else ("single",), task, asked)
+
     unknown = sorted(set(loaded.models) - set(predictor.models))
-    return [f"{loaded.path}: the artifact was trained without {', '.join(unknown)}"] if unknown else []
+    return carries, [f"{loaded.path}: the artifact was trained without {', '.join(unknown)}"] if unknown else []
 
 
 @policy.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -11,6 +12,9 @@ from router.config import suggestion
 from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.load import Policy
 from router.policy.schema import CAPABILITIES, Bar, Rule
+
+Carries = Callable[[Rule, str, Bar], str | None]
+"""Why the policy's artifact does not carry a rule's bar for a task; None where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +27,15 @@ class Finding:
     """`file:line: what, and the remedy`."""
 
 
-def check(policy: Policy, now: datetime | None = None) -> list[Finding]:
-    """Findings about a loaded policy, in the order of the file; empty when nothing is missing."""
+def check(policy: Policy, now: datetime | None = None, carries: Carries | None = None) -> list[Finding]:
+    """Findings about a loaded policy, in the order of the file; empty when nothing is missing.
+
+    Args:
+        policy: as loaded.
+        now: for evidence that expires; default the clock.
+        carries: of its artifact. Where that carries a bar as a whole, candidates must have been measured, but need
+            not reach the bar alone.
+    """
     now = now or datetime.now(UTC)
     findings = [Finding(level="evidence", text=problem) for problem in policy.evidence_problems]
     for model in policy.models.values():
@@ -44,12 +55,13 @@ def check(policy: Policy, now: datetime | None = None) -> list[Finding]:
         findings.append(_warn(policy, f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"))
     for rule, line in zip(policy.rules, policy.rule_lines, strict=True):
         findings += [
-            Finding(level="evidence", text=f"{policy.path}:{line}: {text}") for text in _gaps(policy, rule, now)
+            Finding(level="evidence", text=f"{policy.path}:{line}: {text}")
+            for text in _gaps(policy, rule, now, carries)
         ]
     return findings
 
 
-def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
+def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) -> list[str]:
     if rule.strategy == "fixed":
         return []
     tasks: list[str | None] = [*(rule.when.task or policy.tasks)] or [None]
@@ -57,13 +69,15 @@ def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
     for task in tasks:
         entry = policy.tasks.get(task) if task else None
         bar, metric = policy.bar_of(rule, task), entry.metric if entry else None
-        if bar.max_drop is not None:
+        why = carries(rule, task, bar) if carries and task else DROP_NEEDS_ARTIFACT
+        if bar.max_drop is not None and why is not None:
             if set(rule.candidates) != {bar.vs}:
-                gaps.append(_drop_gap(bar, task))
+                gaps.append(_drop_gap(bar, task, why))
             continue
         for name in rule.candidates:
             evidence = policy.evidence.get((task, name)) if task else None
-            gap = evidence_gap(evidence, task=task, model=policy.models[name], bar=bar, metric=metric, now=now)
+            model, is_alone = policy.models[name], why is not None
+            gap = evidence_gap(evidence, task=task, model=model, bar=bar, metric=metric, now=now, is_alone=is_alone)
             if gap:
                 gaps.append(
                     f"candidate {name!r}: {gap}. Run: clearbar eval run SUITE --candidates {name}, "
@@ -72,9 +86,11 @@ def _gaps(policy: Policy, rule: Rule, now: datetime) -> list[str]:
     return gaps
 
 
-def _drop_gap(bar: Bar, task: str | None) -> str:
+def _drop_gap(bar: Bar, task: str | None, why: str) -> str:
+    if why == DROP_NEEDS_ARTIFACT:
+        why += f", trained with model {bar.vs!r}"
     return (
-        f"bar {bar.shown()} of task {task or 'unknown'}: {DROP_NEEDS_ARTIFACT}, trained with model {bar.vs!r}; "
+        f"bar {bar.shown()} of task {task or 'unknown'}: {why}; "
         f"until then no other candidate serves. Run: clearbar train --outcomes FILE --out DIR, with outcomes of "
         f"{bar.vs!r} and of the candidates"
     )

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sums import MODELS, answers
 
 import router
 from router._request import chat_request
+from router.cli.policy import policy as policy_command
 from router.decide import decide
 from router.errors import ProviderUnavailableError
 from router.outcomes import write_outcomes
@@ -241,6 +243,13 @@ def test_a_learned_decision_lists_predictions_intervals_and_dollars_and_can_be_m
         assert one.expected.total_usd == one.expected_cost_usd
     found = reproduce(done.id, serving.ledger, tmp_path / "state", folder / "policy.yaml")
     assert (found.is_same, found.differences) == (True, ())
+
+
+def test_a_policy_check_asks_the_artifact_what_it_carries(folder: Path) -> None:
+    told = CliRunner().invoke(policy_command, ["check", str(folder / "policy.yaml")]).output
+    gaps = [line for line in told.splitlines() if line.startswith("no evidence")]
+    assert all("0.99" in line for line in gaps[:-1])  # the other two rules hold
+    assert "bar drop 0.03 vs large of task sums: the artifact's plan may ask small, no candidate of" in gaps[-1]
 
 
 def test_a_pinned_model_is_asked_alone(make: Make) -> None:
