@@ -16,11 +16,12 @@ from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
 from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant, judge
 from router.predict.fit_agreement import read_answers
-from router.predict.fit_cascade import Recorded, can_cascade, fit_cascade
+from router.predict.fit_cascade import can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
 from router.predict.promises import Promises, thinned
 from router.predict.quality import Heads, QualityModel
+from router.predict.simulate import Recorded
 
 if TYPE_CHECKING:
     import pyarrow as pa

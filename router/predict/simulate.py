@@ -1,0 +1,179 @@
+"""Cascades replayed over recorded outcomes: what a ladder brings, and which one brings most.
+
+What a cascade would have done with a query is computed with an acceptance and expectations that were fitted without
+that query. Even so, the best of many simulated cascades looks better than it is; the fewer the queries, the more
+its value is taken from what acceptance predicts instead of from what happened (`TRUST`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.predict.agreement import Acceptance, Given
+from router.predict.calibrate import logit
+from router.predict.cascade import GAIN_COLUMNS, Ladder, gain_columns
+from router.predict.dial import choose
+from router.predict.labels import Floats, Indices
+
+RUNGS = 6
+"""Longest ladder."""
+BEAM = 5
+"""Ladders that the search keeps at each length."""
+TRUST = 500.0
+"""Queries at which outcomes and predictions weigh the same in a cascade's value."""
+GAIN_PENALTY = 10.0
+"""Ridge on the gains' weights; a fifth of it on the first, the gain per doubt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """Queries that every model has answered, with expectations made without their own outcomes; arrays (n, m)."""
+
+    given: Given
+    quality: Floats
+    cost_usd: Floats
+    expected: Floats
+    """Expected quality."""
+    expected_cost: Floats
+    task: Indices
+    """Shape (n,)."""
+    leaf: Indices
+    folds: Indices
+
+    def rows(self, rows: Indices) -> Recorded:
+        """Some of the queries."""
+        return Recorded(
+            given=self.given.rows(rows),
+            quality=self.quality[rows],
+            cost_usd=self.cost_usd[rows],
+            expected=self.expected[rows],
+            expected_cost=self.expected_cost[rows],
+            task=self.task[rows],
+            leaf=self.leaf[rows],
+            folds=self.folds[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What came of queries at several prices or stops; shape (prices, n) each."""
+
+    quality: Floats
+    cost_usd: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Served):
+    """The same, with the quality steadied by what was predicted."""
+
+    value: Floats
+
+
+class Simulation:
+    """Cascades replayed over recorded answers."""
+
+    def __init__(self, recorded: Recorded, without: dict[int, Acceptance]) -> None:
+        self.recorded, self._without = recorded, without
+        self._expected = logit(recorded.expected)
+        self._trust = len(recorded.quality) / (len(recorded.quality) + TRUST)
+        self._seen: dict[frozenset[int], tuple[Floats, Floats]] = {}
+
+    def of(self, rows: Indices) -> Simulation:
+        """The same over some of the queries."""
+        part = Simulation(self.recorded.rows(rows), self._without)
+        part._seen = {models: (chance[rows], quality[rows]) for models, (chance, quality) in self._seen.items()}
+        return part
+
+    def state(self, models: tuple[int, ...]) -> tuple[Floats, Floats]:
+        """After asking some models: P(the chosen answer clears) and its true quality, shape (n,) each."""
+        key = frozenset(models)
+        if key not in self._seen:
+            r = self.recorded
+            called = np.zeros(r.quality.shape, dtype=bool)
+            called[:, list(models)] = True
+            chance, best = np.zeros(len(called)), np.zeros(len(called), dtype=np.int64)
+            for fold, acceptance in self._without.items():
+                rows = np.flatnonzero(r.folds == fold)
+                if len(rows):
+                    chance[rows], best[rows] = acceptance.judge(
+                        r.given.rows(rows), called[rows], self._expected[rows], r.task[rows], r.leaf[rows]
+                    )
+            self._seen[key] = chance, r.quality[np.arange(len(called)), best]
+        return self._seen[key]
+
+    def fit(self, models: tuple[int, ...]) -> Ladder:
+        """The gains of a ladder: ridge regressions on what climbing it brought."""
+        rungs = len(models)
+        states = [self.state(models[: rung + 1]) for rung in range(rungs)]
+        gain = np.zeros((rungs, rungs, GAIN_COLUMNS))
+        penalty = GAIN_PENALTY * np.diag([0.2, *[1.0] * (GAIN_COLUMNS - 1)])
+        for rung in range(rungs - 1):
+            columns = gain_columns(states[rung][0], self._expected[:, models[rung + 1]])
+            brought = np.column_stack(
+                [self._steady(states[h]) - self._steady(states[rung]) for h in range(rung + 1, rungs)]
+            )
+            gain[rung, rung + 1 :] = np.linalg.solve(columns.T @ columns + penalty, columns.T @ brought).T
+        return Ladder(models=models, gain=gain, cost_usd=self.recorded.cost_usd[:, models].mean(axis=0))
+
+    def climb(self, ladder: Ladder, prices: Floats) -> Outcome:
+        """What a ladder brings at several prices of quality."""
+        shape = (len(prices), len(self.recorded.quality))
+        climbs = np.ones(shape, dtype=bool)
+        quality, value, cost = np.zeros((3, *shape))
+        for rung, model in enumerate(ladder.models):
+            state = self.state(ladder.models[: rung + 1])
+            cost += climbs * self.recorded.cost_usd[:, model]
+            quality = np.where(climbs, state[1], quality)
+            value = np.where(climbs, self._steady(state), value)
+            if rung + 1 < len(ladder.models):
+                worth = ladder.value(rung, state[0], self._expected[:, ladder.models[rung + 1]])
+                climbs = climbs & (worth[None] > prices[:, None])
+        return Outcome(quality=quality, value=value, cost_usd=cost)
+
+    def route(self, prices: Floats) -> Outcome:
+        """What one call brings, its model chosen by expectation."""
+        r, rows = self.recorded, np.arange(len(self.recorded.quality))
+        chosen = [choose(r.expected, r.expected_cost, float(price)) for price in prices]
+        quality = np.stack([r.quality[rows, models] for models in chosen])
+        expected = np.stack([r.expected[rows, models] for models in chosen])
+        return Outcome(
+            quality=quality,
+            value=self._trust * quality + (1.0 - self._trust) * expected,
+            cost_usd=np.stack([r.cost_usd[rows, models] for models in chosen]),
+        )
+
+    def served(self, ladder: Ladder, stops: Floats) -> Outcome:
+        """Both ways at every stop: first the ladder, then one call."""
+        ways = self.climb(ladder, stops), self.route(stops)
+        return Outcome(
+            quality=np.vstack([way.quality for way in ways]),
+            value=np.vstack([way.value for way in ways]),
+            cost_usd=np.vstack([way.cost_usd for way in ways]),
+        )
+
+    def search(self, prices: Floats) -> Ladder:
+        """The ladder with the best mean of quality minus price x cost over the prices, by beam search."""
+        models = self.recorded.quality.shape[1]
+        beam: list[tuple[int, ...]] = [()]
+        found: list[tuple[float, tuple[int, ...]]] = []
+        for _ in range(min(RUNGS, models)):
+            longer = [
+                (self._worth(self.fit((*start, model)), prices), (*start, model))
+                for start in beam
+                for model in range(models)
+                if model not in start
+            ]
+            longer.sort(key=lambda item: (-item[0], item[1]))
+            found += longer[:1]
+            distinct = {frozenset(order): order for _, order in reversed(longer)}
+            beam = sorted(distinct.values(), key=[order for _, order in longer].index)[:BEAM]
+        return self.fit(max(found, key=lambda item: item[0])[1])
+
+    def _worth(self, ladder: Ladder, prices: Floats) -> float:
+        outcome = self.climb(ladder, prices)
+        return float((outcome.value - prices[:, None] * outcome.cost_usd).mean())
+
+    def _steady(self, state: tuple[Floats, Floats]) -> Floats:
+        return np.asarray(self._trust * state[1] + (1.0 - self._trust) * state[0])
