@@ -52,10 +52,10 @@ def request_again(row: Mapping[str, Any], decided: Mapping[str, Any], messages: 
         messages=tuple(messages),
         params=params,
         model=row["model_asked"],
-        task=task["task"] if task["by"] == "label" else None,
+        task=task.get("task") if task["by"] == "label" else None,
         tags=Tags(**{name: row[name] for name in TAG_NAMES}, extra=_tags(row)),
-        bar=facts["bar"],
-        max_cost_usd=None if facts["max_cost_usd"] is None else Decimal(facts["max_cost_usd"]),
+        bar=facts.get("bar"),
+        max_cost_usd=Decimal(limit) if (limit := facts.get("max_cost_usd")) is not None else None,
         stream=facts["stream"],
     )
 

@@ -138,7 +138,7 @@ class _Typical:
 
 
 def _expected_costs(done: Mapping[str, Any]) -> dict[str, float]:
-    known = {one["model"]: one["expected_cost_usd"] for one in done["candidates"]}
+    known = {one["model"]: one.get("expected_cost_usd") for one in done["candidates"]}
     return {model: float(usd) for model, usd in known.items() if usd is not None}
 
 
@@ -146,7 +146,7 @@ def _record(row: Mapping[str, Any], done: Mapping[str, Any], wanted: Decision, t
     action, target = _done(done), _action(wanted.strategy, wanted.plan)
     chances = {one["model"]: one.get("propensity") for one in done["candidates"]}
     known = {model: chance for model, chance in chances.items() if chance is not None}
-    expected = {one["model"]: one["quality"] for one in done["candidates"] if one["quality"] is not None}
+    expected = {one["model"]: one["quality"] for one in done["candidates"] if one.get("quality") is not None}
     expected |= {one.model: one.quality for one in wanted.candidates if one.quality is not None}
     costs = _expected_costs(done)
     cost_usd = from_pico(row["cost_pusd"])

@@ -16,7 +16,7 @@ from router.facts import differences, known_again, request_again
 from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.texts import TextReader
-from router.types import Message, to_json
+from router.types import Message, to_sparse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def reproduce(decision_id: str, ledger: Ledger, state: Path, policy: str | os.Pa
 
         experience = Learner(ledger, loaded.evidence).as_of(decided["feedback_row"], int(at.timestamp() * 1e6))
     again = decide(request, loaded, artifact, at, experience, known_again(decided)).decision
-    found = tuple(differences(decided, json.loads(to_json(again))))
+    found = tuple(differences(decided, json.loads(to_sparse_json(again))))
     if found and (unwritten := _unwritten(decided, loaded)):
         why = f"another decision came out, but {' and '.join(unwritten)}"
         return Reproduced(id=decision_id, is_same=None, why=why, differences=found)
@@ -86,8 +86,10 @@ def _obstacle(
             f"it was decided under version {decided['policy_version']} of the policy; "
             f"{policy.path} is {policy.version} now. Give the older file, with its evidence, with --policy"
         )
-    if decided["artifact_version"] != artifact:
-        return f"it was decided with artifact {decided['artifact_version']}; the policy's artifact is {artifact} now"
+    if decided.get("artifact_version") != artifact:
+        return (
+            f"it was decided with artifact {decided.get('artifact_version')}; the policy's artifact is {artifact} now"
+        )
     return None
 
 

@@ -17,7 +17,7 @@ DIGITS = 3
 def show(decision: Mapping[str, Any] | None, past: Mapping[str, Any] | None) -> None:
     """Print a decision, given as JSON, and of a past request its end and its attempts.
 
-    Decisions of older versions lack some keys; what they do not say stays out.
+    The ledger leaves out what is None, and older versions knew fewer keys; what is not said stays out.
     """
     console = Console(markup=False, highlight=False)
     console = Console(markup=False, highlight=False, width=min(console.width, MOST_COLUMNS))
@@ -41,9 +41,9 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
     sure = f", {task['probability']:.2f}" if task["by"] == "classifier" else ""
     lines = [
         decision["id"],
-        f"task {task['task'] or 'unknown'} (by {task['by']}{sure}) · {decision['rule']} · "
+        f"task {task.get('task') or 'unknown'} (by {task['by']}{sure}) · {decision['rule']} · "
         f"bar {_bar(decision)} · {decision['strategy']}",
-        f"policy {decision['policy_version']}, artifact {decision['artifact_version'] or 'none'}",
+        f"policy {decision['policy_version']}, artifact {decision.get('artifact_version') or 'none'}",
     ]
     if decision.get("promise"):
         lines.append(f"promise: {decision['promise']}")
@@ -93,7 +93,7 @@ def _dollars(decision: Mapping[str, Any]) -> list[Table]:
     for column in table.columns[1:]:
         column.justify = "right"
     for one in known:
-        told = [_usd(one["expected"][f"{meter}_usd"], nothing="") for meter in meters]
+        told = [_usd(one["expected"].get(f"{meter}_usd"), nothing="") for meter in meters]
         table.add_row(one["model"], *told[:4], _usd(one["expected_cost_usd"]), told[4])
     return [table]
 

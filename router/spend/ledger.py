@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from router.stores.sqlite import Database
-from router.types import TAG_NAMES, Attempt, Decision, Request, to_json
+from router.types import TAG_NAMES, Attempt, Decision, Request, to_sparse_json
 
 _TAG_COLUMNS = ", ".join(f"{name} TEXT" for name in TAG_NAMES)
 
@@ -117,7 +117,7 @@ class Ledger:
             decision.bar if decision else None, decision.policy_version if decision else None,
             decision.artifact_version if decision else None,
             outcome, error, cache, cache_key, to_pico(cost_usd), len(attempts), latency_s,
-            to_json(decision) if decision else None, *_tag_values(request),
+            to_sparse_json(decision) if decision else None, *_tag_values(request),
         )  # fmt: skip
         first = len(attempts) - unwritten
         with self._db.transaction() as connection:
