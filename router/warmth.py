@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from router.stores.forks import ForkSafe
 from router.tokens import estimate_tokens
 from router.types import Attempt, Request, Warm, message_texts
 
@@ -45,7 +45,7 @@ class _Trace:
     at_s: float
 
 
-class Memory:
+class Memory(ForkSafe):
     """A small memory of runs, without I/O; threads may share it. Another process knows nothing of it.
 
     Args:
@@ -57,7 +57,10 @@ class Memory:
         self._runs: OrderedDict[str, dict[str, _Trace]] = OrderedDict()
         self._cold: set[str] = set()
         self._made: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
+        super().__init__()
+
+    def close(self) -> None:
+        """Nothing is open: all it needs is that no thread holds its lock at a fork."""
 
     def known(self, request: Request, now_s: float) -> Known:
         """What is known at a moment, in seconds of a clock that does not run backwards."""
@@ -79,13 +82,10 @@ class Memory:
         if digest is None:
             return
         with self._lock:
-            traces = self._runs.setdefault(run, {})
-            self._runs.move_to_end(run)
-            for model in models:
-                traces.pop(model, None)
-                traces[model] = _Trace(digest, len(request.messages), tokens, now_s)
-            while len(traces) > MOST_MODELS:
-                del traces[next(iter(traces))]
+            # A new dict each time: the garbage collector may end a dropped stream, and so come here, in the middle.
+            older = {model: trace for model, trace in self._runs.pop(run, {}).items() if model not in models}
+            trace = _Trace(digest, len(request.messages), tokens, now_s)
+            self._runs[run] = dict([*older.items(), *((model, trace) for model in models)][-MOST_MODELS:])
             while len(self._runs) > MOST_RUNS:
                 self._runs.popitem(last=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -163,3 +165,26 @@ def test_a_run_stays_where_its_conversation_is_warm(serving: router.Router) -> N
 
 def by_model(candidates: tuple[Candidate, ...]) -> dict[str, Candidate]:
     return {one.model: one for one in candidates}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_amid_many_threads_leaves_a_memory_that_works() -> None:
+    memory, is_over = Memory({"near"}), threading.Event()
+
+    def busy() -> None:
+        while not is_over.is_set():
+            memory.note(step([LONG]), [answered(cached=10)], 0.0)
+
+    threads = [threading.Thread(target=busy) for _ in range(4)]
+    for one in threads:
+        one.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if warm_models(memory, step([LONG])) in ([], ["near"]) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        is_over.set()
+        for one in threads:
+            one.join()
