@@ -119,7 +119,7 @@ def decide(
         versus=bar.vs,
         facts=facts_of(request, now, known),
     )
-    may_cache = route.rule is not None and route.rule.cache == "exact"
+    may_cache = route.rule is not None and route.rule.cache.keeps
     listener = learned.listener if isinstance(learned, LearnedPlan) else None
     return Ruling(decision=decision, limit_usd=limit, input_bound=bound, may_cache=may_cache, listener=listener)
 

@@ -53,12 +53,20 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
     if policy.data.store_text == "full":
         told = f"stores prompts and answers as they are for {policy.data.keep_days} days"
         findings.append(_warn(policy, f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"))
+    if policy.caches_alike and (reason := _no_embedder()):
+        findings.append(_warn(policy, f"cache: requests that are only alike are not looked up: {reason}"))
     for rule, line in zip(policy.rules, policy.rule_lines, strict=True):
         findings += [
             Finding(level="evidence", text=f"{policy.path}:{line}: {text}")
             for text in _gaps(policy, rule, now, carries)
         ]
     return findings
+
+
+def _no_embedder() -> str | None:
+    from router.embedding import missing  # numpy stays out of policies that do not need it
+
+    return missing()
 
 
 def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) -> list[str]:

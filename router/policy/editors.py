@@ -14,5 +14,9 @@ def editor_schema() -> dict[str, Any]:
     schema["properties"]["version"] = {"enum": [1, "1"], "title": "Version"}
     bar = definitions["Bar"]
     definitions["Bar"] = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, bar], "title": "Bar"}
-    definitions["Rule"]["properties"]["cache"] = {"enum": [False, "exact"], "default": False, "title": "Cache"}
+    words: dict[str, Any] = {"enum": [False, "exact", "shadow", True]}
+    caching = {"anyOf": [words, {"$ref": "#/$defs/Caching"}], "default": False, "title": "Cache"}
+    definitions["Rule"]["properties"]["cache"] = caching
+    definitions["Caching"]["properties"]["mode"]["enum"] += [False, True]  # YAML's `off` and `on`
+    definitions["Caching"]["properties"]["ttl"] = {"type": "string", "default": "24h", "title": "Ttl"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Clearbar policy", **schema}

@@ -35,6 +35,9 @@ class Policy:
     prices: Mapping[str, tuple[Price, ...]]
     """By model id; an empty tuple means that nobody knows the price."""
     deployments: Mapping[str, tuple[Deployment, ...]]
+    routes_version: str
+    """First 12 hex digits of the SHA-256 of models, tasks, rules and evidence: as `version`, but a changed `cache`,
+    comment or layout leaves it as it is, so that what shadow has learned serves when it is turned on."""
     rule_lines: tuple[int, ...]
     """Line of each rule in the file."""
     data: Data
@@ -56,7 +59,12 @@ class Policy:
     @property
     def caches_exactly(self) -> bool:
         """Whether any rule allows the exact cache."""
-        return any(rule.cache == "exact" for rule in self.rules)
+        return any(rule.cache.keeps for rule in self.rules)
+
+    @property
+    def caches_alike(self) -> bool:
+        """Whether any rule asks the semantic cache, if only in shadow."""
+        return any(rule.cache.looks_alike for rule in self.rules)
 
     @property
     def cacheable(self) -> frozenset[str]:
@@ -126,6 +134,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return Policy(
         path=document.path,
         version=_version(document.text, evidence),
+        routes_version=_version(_routes(file), evidence),
         models={model.id: model for model in file.models},
         tasks=file.tasks,
         rules=tuple(file.rules),
@@ -144,6 +153,11 @@ def _no_value(where: Path_) -> str:
     name = where[-1]
     key = f"key {shown(name)}" if isinstance(name, str) else f"item {name + 1} of the list"
     return f"{key} has no value; give it one, or remove it"
+
+
+def _routes(file: PolicyFile) -> str:
+    rules = [rule.model_dump_json(exclude={"cache"}) for rule in file.rules]
+    return "\n".join([file.model_dump_json(include={"models", "tasks", "artifact", "learning"}), *rules])
 
 
 def _version(text: str, evidence: EvidenceTable) -> str:

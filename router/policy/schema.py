@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from router.config import is_secretive
+from router.policy.caching import OFF, Caching
 from router.spend.prices import Price
 from router.types import Deployment
 
@@ -232,7 +233,7 @@ class Rule(Section):
     max_latency_ms: NotYet = None
     fallback: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
     """Tried when no candidate stands or all have failed; needs no evidence."""
-    cache: Literal["false", "exact"] = "false"
+    cache: Caching = OFF
     learning: Learning | None = None
     """Overrides the policy's `learning`."""
 
@@ -241,13 +242,6 @@ class Rule(Section):
         if self.learning is not None and self.strategy == "fixed":
             raise ValueError("`strategy: fixed` follows its order and learns nothing; remove `learning`")
         return self
-
-    @field_validator("cache", mode="before")
-    @classmethod
-    def _cache_mode(cls, value: object) -> object:
-        if isinstance(value, dict) or (isinstance(value, str) and value.lower() in ("shadow", "true", "yes", "on")):
-            raise ValueError("the semantic cache is not supported yet; use `exact` or `false`")
-        return "false" if isinstance(value, str) and value.lower() in ("no", "off", "false") else value
 
 
 class Data(Section):

@@ -90,7 +90,7 @@ MISTAKES = {
     "context with a unit": (MODEL, MODEL + "\n    context: 128k", "5:5: context '128k': must be a whole number"),
     "context of nothing": (MODEL, MODEL + "\n    context: 0", "5:5: context '0': must be greater than or equal to 1"),
     "misspelt strategy": (LAST, "strategy: fxed", "16:5: strategy 'fxed': must be 'single', 'cascade' or 'fixed'"),
-    "misspelt cache": (LAST, LAST + "\n    cache: exakt", "17:5: cache 'exakt': must be 'false' or 'exact'"),
+    "misspelt cache": (LAST, LAST + "\n    cache: exakt", "17:5: cache 'exakt': must be false, exact, shadow, true"),
     "bounds the wrong way round": (WHEN, "{task: qa, input_tokens: {min: 9, max: 3}}", "max 3 is below min 9"),
     "size that is a number": (WHEN, "{task: qa, input_tokens: 5}", "input_tokens '5': must be keys and values"),
     "tags as a list": (WHEN, "{task: qa, tags: [team]}", "12:22: tags: must be keys and values"),
@@ -99,9 +99,11 @@ MISTAKES = {
     "not built: alerts": (LAST, LAST + "\nalerts: {x: 1}", "17:1: alerts: not supported yet; remove it"),
     "not built: tests": (LAST, LAST + "\ntests: []", "17:1: tests: not supported yet; remove it"),
     "not built: latency": (LAST, LAST + "\n    max_latency_ms: 9", "max_latency_ms '9': not supported yet; remove it"),
-    "not built: cache shadow": (LAST, LAST + "\n    cache: shadow", "the semantic cache is not supported yet; use"),
-    "not built: cache true": (LAST, LAST + "\n    cache: true", "the semantic cache is not supported yet; use"),
-    "not built: cache with options": (LAST, LAST + "\n    cache: {x: 1}", "17:5: cache: the semantic cache is not"),
+    "cache with a strange key": (LAST, LAST + "\n    cache: {max_eror: 1}", "17:13: unknown key 'max_eror'; did"),
+    "cache that errs always": (LAST, LAST + "\n    cache: {max_error: 1}", "max_error '1': must be less than or equal"),
+    "cache for a while": (LAST, LAST + "\n    cache: {ttl: long}", "17:13: ttl 'long': must be a time such as 90s"),
+    "a promise of the exact cache": (LAST, LAST + "\n    cache: {mode: exact, max_error: 0.1}", "belong to `mode:"),
+    "cache in a strange mode": (LAST, LAST + "\n    cache: {mode: shade}", "17:13: mode 'shade': must be 'off', 'ex"),
     "a bar of both kinds": (BAR, "{bar: {min: 0.8, max_drop: 0.1, vs: large}}", "10:8: bar: give either `min` or"),
     "a drop from nothing": (BAR, "{bar: {max_drop: 0.1}}", "10:8: bar: `max_drop` and `vs` go together: {max_drop"),
     "vs without a drop": (BAR, "{bar: {vs: large}}", "10:8: bar: `max_drop` and `vs` go together"),
@@ -182,6 +184,31 @@ def test_numbers_keep_every_digit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["no", "No", "off", "OFF", "false", "False", '"false"'])
 def test_every_way_to_write_no_turns_the_cache_off(tmp_path: Path, word: str) -> None:
     assert not load(tmp_path / "p.yaml", (LAST, f"{LAST}\n    cache: {word}")).caches_exactly
+
+
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [("exact", "exact"), ("shadow", "shadow"), ("true", "on"), ("on", "on"), ("{max_error: 0.05}", "shadow")],
+)
+def test_the_cache_has_four_modes(tmp_path: Path, word: str, mode: str) -> None:
+    policy = load(tmp_path / "p.yaml", (LAST, f"{LAST}\n    cache: {word}"))
+    assert policy.rules[-1].cache.mode == mode
+    assert policy.caches_exactly
+    assert policy.caches_alike == (mode != "exact")
+
+
+def test_the_cache_may_be_tuned(tmp_path: Path) -> None:
+    tuned = "{mode: on, max_error: 0.05, confidence: 0.9, ttl: 30m}"
+    cache = load(tmp_path / "p.yaml", (LAST, f"{LAST}\n    cache: {tuned}")).rules[-1].cache
+    assert (cache.mode, cache.max_error, cache.confidence, cache.ttl) == ("on", 0.05, 0.9, 1800)
+
+
+def test_turning_the_cache_on_is_no_other_route(tmp_path: Path) -> None:
+    shadow = load(tmp_path / "p.yaml", (LAST, f"{LAST}\n    cache: shadow"))
+    served = load(tmp_path / "p.yaml", (LAST, f"{LAST}\n    cache: true"))
+    other = load(tmp_path / "p.yaml", (LAST, f"{LAST}\n    cache: true"), ("input: 0.1", "input: 0.2"))
+    assert shadow.version != served.version
+    assert shadow.routes_version == served.routes_version != other.routes_version
 
 
 def test_models_may_be_a_mapping_from_ids(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""What a rule says of the cache: `cache: false | exact | shadow | true | {mode, max_error, confidence, ttl}`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Mode = Literal["off", "exact", "shadow", "on"]
+_WORDS = {"false": "off", "no": "off", "true": "on", "yes": "on"}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+DAY_S = 86_400.0
+
+
+def _mode(value: object) -> object:
+    return _WORDS.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, (int, float)):
+        return value
+    found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be a time such as 90s, 30m, 24h or 7d")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+class Caching(BaseModel):
+    """Which answers may be served again, and how sure that must be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Annotated[Mode, BeforeValidator(_mode)] = "shadow"
+    """`exact`: the same request. `shadow`: also decides about alike ones, learns, and serves none of them. `on`: serves
+    those that are certified."""
+    max_error: Annotated[float, Field(gt=0, le=0.5)] = 0.02
+    """Upper bound of wrong / hits among answers served to requests that are only alike."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """Of that bound."""
+    ttl: Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str), Field(gt=0, le=365 * DAY_S)] = DAY_S
+    """Seconds (written 90s, 30m, 24h, 7d) for which a stored answer may be served; a hit does not extend them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, value: object) -> object:
+        if isinstance(value, Caching):
+            return value
+        if isinstance(value, dict):
+            if _mode(value.get("mode", "shadow")) in ("off", "exact") and {"max_error", "confidence"} & set(value):
+                raise ValueError("`max_error` and `confidence` belong to `mode: shadow` or `mode: on`")
+            return value
+        if _mode(value) not in ("off", "exact", "shadow", "on"):
+            raise ValueError("must be false, exact, shadow, true, or {mode: on, max_error: 0.02, ttl: 24h}")
+        return {"mode": value}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether answers are stored at all."""
+        return self.mode != "off"
+
+    @property
+    def looks_alike(self) -> bool:
+        """Whether the semantic tier is asked."""
+        return self.mode in ("shadow", "on")
+
+
+OFF = Caching(mode="off")
