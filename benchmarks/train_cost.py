@@ -1,6 +1,8 @@
 """What training costs: seconds, CPU seconds and peak memory of a fresh process, and how fast its artifact loads.
 
-python benchmarks/train_cost.py OUTCOMES [OUTCOMES ...]
+Run with one thread a process (`OMP_NUM_THREADS=1`) for figures that compare.
+
+    python benchmarks/train_cost.py OUTCOMES [OUTCOMES ...]
 """
 
 from __future__ import annotations
