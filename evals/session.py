@@ -242,7 +242,7 @@ def _response(done: Any) -> str:
 
 def _answered(router: Asks, job: Job, done: Any, score: Score) -> Result:
     billed = listed = done.cost_usd
-    if done.cache == "exact":
+    if done.cache in ("exact", "semantic"):
         listed = _list_cost(router, job, done)
         billed = None if listed is None else billed  # free this time, but nobody knows what it costs
     return Result(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
 from router.decide import Ruling
@@ -17,6 +18,10 @@ from router.spend.prices import Price
 from router.spend.texts import Texts
 from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess
 from router.warmth import Memory
+
+if TYPE_CHECKING:
+    from router.cache.shelf import Stored
+    from router.cache.tier import Found, SemanticCache
 
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep, Heard, Any]
@@ -32,9 +37,11 @@ class Journey:
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
         self.meter: Meter = Meter({})
-        self.cache: Literal["miss", "exact", "off"] = "off"
+        self.cache: Literal["miss", "exact", "semantic", "off"] = "off"
         self.cache_key: str | None = None
         self._keeper: ExactCache | None = None
+        self._ttl_s = 0.0
+        self._alike: tuple[SemanticCache, Found] | None = None
         self._sent_s = self.started_s
         self._is_settled = False
         self._answers: dict[str, Attempt] = {}
@@ -43,8 +50,15 @@ class Journey:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision = ruling.decision
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
-        if cache is not None and ruling.may_cache:
-            self._keeper, self.cache = cache, "miss"
+        if cache is not None and ruling.caching.keeps:
+            self._keeper, self.cache, self._ttl_s = cache, "miss", ruling.caching.ttl
+
+    def note_alike(self, cache: SemanticCache, found: Found) -> None:
+        """Take what the semantic cache said; it hears of the answer, or that none came."""
+        assert self.decision is not None  # noqa: S101  it is asked after deciding
+        self.decision = replace(self.decision, semantic=found.note)
+        if found.stored is None:
+            self._alike = (cache, found)
 
     def pay(self, flow: Flow) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
         """Run a flow, with every call admitted before it is sent and settled after it; returns the flow's answer."""
@@ -99,7 +113,8 @@ class Journey:
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
-            self._keeper.put(self.cache_key, call.model, payload)
+            self._keeper.put(self.cache_key, call.model, payload, expire_s=self._ttl_s)
+        self._tell_alike(call.model, payload if outcome == "ok" else None)
         if outcome == "ok":
             self._keep_text(payload)
         return self._completion(call.model, payload, self.meter.cost_usd)
@@ -122,8 +137,16 @@ class Journey:
         self._keep_text(entry.payload)
         return self._completion(entry.model, entry.payload, Decimal(0))
 
+    def answer_alike(self, stored: Stored) -> Completion:
+        """The stored answer to another question: billed 0, with a row of its own."""
+        self.cache = "semantic"
+        self._write("ok", model=stored.model)
+        self._keep_text(stored.payload)
+        return self._completion(stored.model, stored.payload, Decimal(0))
+
     def fail(self, error: BaseException) -> None:
         """Write the row of a request that got no answer; one of our errors will tell what was tried."""
+        self._tell_alike(None, None)
         if isinstance(error, RouterError):
             error.decision, error.attempts = self.decision, tuple(self.meter.attempts)
             self._write("error", error=f"{type(error).__name__}: {error}"[:500])
@@ -139,6 +162,15 @@ class Journey:
             f"no model may serve this request (task {decision.task.task or 'unknown'}, {decision.rule}): "
             f"{reasons or 'add a rule without `when` to the policy'}"
         )
+
+    def _tell_alike(self, model: str | None, payload: Mapping[str, Any] | None) -> None:
+        if self._alike is None:
+            return
+        (cache, found), self._alike = self._alike, None
+        if model is None or payload is None:
+            cache.forget(found)
+        else:
+            cache.keep(found, self.request, model, payload)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None:

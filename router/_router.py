@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import os
 import time
@@ -31,8 +33,12 @@ from router.types import Call, Completion, Decision, Message, Request
 from router.warmth import Memory
 
 if TYPE_CHECKING:
+    from router.cache.shelf import Stored
+    from router.cache.tier import SemanticCache
     from router.predict import Predictor
     from router.predict.learner import Learner
+
+log = logging.getLogger(__name__)
 
 
 class Router:
@@ -63,6 +69,7 @@ class Router:
         self._memory = Memory(self.policy.cacheable)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
+        self._alike = _semantic(folder, self.policy, self._predictor)
         self._transport: Transport = transport or DispatchTransport()
 
     def complete(self, messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Any:
@@ -116,9 +123,15 @@ class Router:
         self.ledger.append_feedback(decision_id, score)
 
     def reject(self, decision_id: str) -> None:
-        """Note that an answer was wrong (feedback 0), and forget it where it was cached."""
+        """Note that an answer was wrong (feedback 0), and forget it where it was cached.
+
+        Of an answer to a question that was only alike, the entry goes that it came from.
+        """
         self.record_feedback(decision_id, 0.0)
         row = self.ledger.request(decision_id)
+        if row and self._alike is not None:
+            said = (json.loads(row["decision"]) or {}).get("semantic") if row["cache"] == "semantic" else None
+            self._alike.reject(decision_id, said["entry"] if said else None)
         if row and row["cache_key"] and self._cache is not None:
             self._cache.drop(row["cache_key"])
 
@@ -130,6 +143,8 @@ class Router:
             self._texts.close()
         if self._cache is not None:
             self._cache.close()
+        if self._alike is not None:
+            self._alike.close()
 
     def __enter__(self) -> Router:
         return self
@@ -144,6 +159,8 @@ class Router:
             return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
         ruling = self._decide(request)
         journey.follow(ruling, self.policy.prices, self._cache)
+        if stored := self._look_up_alike(journey, ruling):
+            return _as_asked(journey.answer_alike(stored), request, is_async)
         try:
             if not ruling.decision.plan:
                 raise journey.no_route()
@@ -179,6 +196,18 @@ class Router:
             journey.request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
         )
         return self._cache.get(journey.cache_key) if journey.cache_key else None
+
+    def _look_up_alike(self, journey: Journey, ruling: Ruling) -> Stored | None:
+        if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:
+            return None
+        decision = ruling.decision
+        costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
+        found = self._alike.look_up(
+            journey.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
+            saves_usd=costs.get(decision.plan[0]),
+        )  # fmt: skip
+        journey.note_alike(self._alike, found)
+        return found.stored
 
     def _calls(self, request: Request, ruling: Ruling, deadline_s: float | None) -> list[list[Call]]:
         """For each model of the plan, one call per deployment."""
@@ -221,6 +250,24 @@ def _predictor(artifact: Path | None) -> Predictor | None:
     from router.predict import Predictor
 
     return Predictor.load(artifact)
+
+
+def _semantic(folder: Path, policy: Policy, predictor: Predictor | None) -> SemanticCache | None:
+    if not policy.caches_alike:
+        return None  # the same
+    from router.embedding import missing
+
+    if reason := missing():
+        log.warning("only the same request is served from the cache, none that is alike: %s", reason)
+        return None
+    from router.cache.tier import SemanticCache
+
+    return SemanticCache(
+        folder,
+        routes_version=policy.routes_version,
+        artifact_version=predictor.version if predictor else None,
+        tags=policy.matched_tags,
+    )
 
 
 def _learner(ledger: Ledger, policy: Policy) -> Learner | None:

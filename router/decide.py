@@ -15,8 +15,8 @@ from router.config import suggestion
 from router.errors import UnknownModelError
 from router.facts import facts_of
 from router.learned import LearnedPlan, learned_plan
-from router.policy import Bar, Evidence, ModelEntry, Policy, Rule, evidence_gap, match
-from router.select import Offer, lead, plan
+from router.policy import OFF, Bar, Caching, Evidence, ModelEntry, Policy, Rule, evidence_gap, match
+from router.select import Offer, clearing_alone, lead, plan
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap
 from router.spend.prices import Price, price_on
@@ -45,7 +45,10 @@ class Ruling:
     """Upper bound over everything the request may be billed."""
     input_bound: int
     """Upper bound of its input tokens; only counted under a limit, else 0."""
-    may_cache: bool
+    caching: Caching
+    """What the rule says of the cache."""
+    clearing: frozenset[str] = frozenset()
+    """Models whose stored answers clear the bar that holds for this request; only known where they may be served."""
     listener: Listener | None = None
     """Hears the answers where the plan is a cascade."""
 
@@ -119,9 +122,16 @@ def decide(
         versus=bar.vs,
         facts=facts_of(request, now, known),
     )
-    may_cache = route.rule is not None and route.rule.cache.keeps
+    caching = route.rule.cache if route.rule is not None else OFF
+    clearing: frozenset[str] = frozenset()
+    if caching.looks_alike and order:
+        # The plan's own choice, or the last rung of a cascade; beside it, whoever clears the bar alone.
+        chosen = learned.order[-1] if isinstance(learned, LearnedPlan) else order[0]
+        clearing = clearing_alone(offers, strategy=route.strategy, bar=bar.min) | {chosen}
     listener = learned.listener if isinstance(learned, LearnedPlan) else None
-    return Ruling(decision=decision, limit_usd=limit, input_bound=bound, may_cache=may_cache, listener=listener)
+    return Ruling(
+        decision=decision, limit_usd=limit, input_bound=bound, caching=caching, clearing=clearing, listener=listener
+    )
 
 
 def _lessons(

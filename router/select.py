@@ -68,6 +68,15 @@ def plan(
     )
 
 
+def clearing_alone(offers: Sequence[Offer], *, strategy: str, bar: float) -> frozenset[str]:
+    """Models that clear the bar on this request by themselves; under `fixed` nobody has been measured, so none."""
+    if strategy == "fixed":
+        return frozenset()
+    return frozenset(
+        offer.model for offer in offers if offer.barred is None and (offer.quality is None or offer.quality >= bar)
+    )
+
+
 def lead(
     learned: Sequence[str], order: Sequence[str], candidates: Sequence[Candidate]
 ) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:

@@ -197,6 +197,29 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """What the semantic cache said about one request; holds no text of it."""
+
+    mode: str
+    """`shadow` serves nothing, `on` serves hits."""
+    outcome: Literal["hit", "miss", "verify", "refused"]
+    """In shadow, `hit` would have been served. `verify`: a hit that was called all the same, as an audit."""
+    reason: str
+    entry: str | None = None
+    """Id of the request whose answer it is, of a hit or an audit."""
+    similarity: float | None = None
+    """Cosine of the two questions."""
+    p_wrong: float | None = None
+    """Predicted chance that the stored answer is wrong here."""
+    max_error: float | None = None
+    """What the policy promises of wrong / hits."""
+    wrong_upper: float | None = None
+    """Upper bound of wrong / hits so far in this process, as the labels have it; None before the first hit."""
+    saves_usd: Decimal | None = None
+    """Expected cost of the call that a hit saves, or in shadow would have saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Why a request goes where it goes: enough to explain it and to repeat it."""
 
@@ -224,6 +247,8 @@ class Decision:
     versus: str | None = None
     facts: Facts | None = None
     """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
+    semantic: Cached | None = None
+    """What the semantic cache said, where the rule asks it."""
 
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""
@@ -231,7 +256,16 @@ class Decision:
         head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {bar}, {self.strategy}"
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
         promise = [f"  {self.promise}"] if self.promise else []
-        return "\n".join([head, *promise, *rows])
+        return "\n".join([head, *promise, *rows, *self._cached()])
+
+    def _cached(self) -> list[str]:
+        said = self.semantic
+        if said is None:
+            return []
+        alike = "" if said.similarity is None else f", similarity {said.similarity:.3f}"
+        from_ = "" if said.entry is None else f", answer of {said.entry}"
+        bound = "" if said.wrong_upper is None else f"; wrong / hits <= {said.wrong_upper:.2%}"
+        return [f"  semantic cache ({said.mode}): {said.outcome}, {said.reason}{alike}{from_}{bound}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,7 +380,7 @@ class Completion:
     attempts: tuple[Attempt, ...]
     cost_usd: Decimal | None
     """Sum over all attempts, 0 on a cache hit; None if any of them is unknown."""
-    cache: Literal["miss", "exact", "off"]
+    cache: Literal["miss", "exact", "semantic", "off"]
     latency_s: float
 
     @property

@@ -85,7 +85,7 @@ class ExactCache:
             return None  # nothing there, or nothing that this version wrote
         return Entry(**kept) if _is_answer(kept["payload"]) else None
 
-    def put(self, key: str, model: str, payload: Mapping[str, Any]) -> None:
+    def put(self, key: str, model: str, payload: Mapping[str, Any], *, expire_s: float = EXPIRE_S) -> None:
         """Keep an answer, if it is one that may be served again and has a JSON form."""
         if not is_storable(payload):
             return
@@ -93,7 +93,7 @@ class ExactCache:
             text = json.dumps({"model": model, "payload": payload}, ensure_ascii=True)
         except (TypeError, ValueError, RecursionError):
             return  # it was paid for: that it cannot be kept is no reason not to hand it over
-        self._store.set(key, text, expire_s=EXPIRE_S)
+        self._store.set(key, text, expire_s=expire_s)
 
     def close(self) -> None:
         """Close the store behind it."""

@@ -104,7 +104,8 @@ class SemanticTier:
         self._tasks: dict[str, _Task] = {}
         self._partitions: dict[str, _Partition] = {}
         self._next = 1
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may end a dropped stream in the middle of a look-up, and take its hit back.
+        self._lock = threading.RLock()
 
     def lookup(self, partition: str, text: str, vector: Floats, *, task: str = "", truncated: bool = False) -> Decision:
         """Decide one request; counts a hit as served.
@@ -153,6 +154,21 @@ class SemanticTier:
             if here := self._partitions.get(decision.partition):
                 old = here.records.get(decision.answer, Record())
                 here.records[decision.answer] = Record(old.wrong + wrong, old.expected + decision.p_wrong)
+
+    def retract(self, decision: Decision) -> None:
+        """Take back a hit that was not served after all, and of which no truth will be known."""
+        if decision.outcome == "hit" and decision.p_wrong is not None:
+            with self._lock:
+                self._tasks[decision.task].certifier.unserve(decision.p_wrong)
+
+    def recall(
+        self, task: str, p_wrong: float, features: NDArray[np.float64], *, wrong: bool, audit: float | None
+    ) -> None:
+        """Take in a label of an earlier process, in the order in which they were learned; its hits count no more."""
+        with self._lock:
+            state = self._task(task)
+            state.certifier.label(p_wrong, wrong=wrong, audit=audit)
+            state.score.learn(features, wrong=wrong, probability=audit or 1.0)
 
     def insert(self, partition: str, text: str, vector: Floats, answer: str) -> int:
         """Store a question whose true answer is known; returns the entry's number."""

@@ -121,6 +121,8 @@ def _end(past: Mapping[str, Any], decision: Mapping[str, Any] | None) -> str:
     billed = f"billed {_bill(past['cost_usd'])} USD"
     if past["cache"] == "exact":
         return f"out of the cache, {billed}"
+    if past["cache"] == "semantic":
+        return f"out of the cache, the answer to a question like it, {billed}"
     if past["model_served"] is None:
         return f"{past['outcome']}: {past['error']}; {billed}"
     asked = list(dict.fromkeys(one["model"] for one in past["attempts"]))

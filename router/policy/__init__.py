@@ -1,6 +1,6 @@
 """What a routing table is: reading, matching and checking it."""
 
-from router.policy.caching import Caching
+from router.policy.caching import OFF, Caching
 from router.policy.check import Finding, check
 from router.policy.evidence import Evidence, evidence_gap
 from router.policy.load import Policy, find_policy, load_policy, shipped_policies
@@ -8,6 +8,7 @@ from router.policy.match import match
 from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule
 
 __all__ = [
+    "OFF",
     "Bar",
     "Caching",
     "Evidence",

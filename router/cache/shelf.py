@@ -1,0 +1,248 @@
+"""Questions and answers of the semantic cache on disk, and what was learned of them: JSON and bytes, no pickle.
+
+Several processes may share the file. What is deleted here is served by nobody any more, because an answer is read from
+here each time it is served.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+import numpy as np
+
+from router.cache.exact import is_storable
+from router.cache.neighbours import Floats
+from router.stores.sqlite import Database
+
+MIGRATIONS = (
+    """
+CREATE TABLE entries (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, partition TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL,
+  answer TEXT NOT NULL, model TEXT NOT NULL, payload TEXT NOT NULL, request_id TEXT NOT NULL, created_s REAL NOT NULL,
+  expires_s REAL NOT NULL
+);
+
+CREATE INDEX entries_partition ON entries (partition, id);
+
+CREATE INDEX entries_request ON entries (request_id);
+
+CREATE INDEX entries_expires ON entries (expires_s);
+
+CREATE TABLE labels (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, promise TEXT NOT NULL, task TEXT NOT NULL, p_wrong REAL NOT NULL,
+  wrong INTEGER NOT NULL, audit REAL, features BLOB NOT NULL, at_s REAL NOT NULL
+);
+
+CREATE INDEX labels_promise ON labels (promise, id)
+""",
+)
+MOST_ENTRIES = 100_000
+"""The oldest go first."""
+MOST_IN_PARTITION = 10_000
+"""So that one tenant cannot push out all others, nor make its own look-ups slow."""
+MOST_LABELS = 20_000
+MOST_BYTES = 256_000
+"""Of one answer."""
+WRITES_PER_CULL = 128
+WIDTH_BYTES = 384 * 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A stored question, without its answer's text."""
+
+    id: int
+    text: str
+    vector: Floats
+    answer: str
+    """Identity of its answer."""
+    expires_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored answer."""
+
+    model: str
+    """Policy id of the model that wrote it."""
+    payload: Mapping[str, Any]
+    request_id: str
+    created_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """Whether a proposed answer was wrong, as the certifier takes it in."""
+
+    task: str
+    p_wrong: float
+    wrong: bool
+    audit: float | None
+    features: np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Shelf:
+    """One SQLite file in the state folder, readable by its owner alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make it.
+
+        Raises:
+            StoreError: it is no database, or of a newer version.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT, 0o600))
+        self._db = Database(path, MIGRATIONS)
+        self._writes = 0
+
+    def turn(self) -> AbstractContextManager[Connection]:
+        """For this thread alone while the block runs; no other thread forks meanwhile."""
+        return self._db.connection()
+
+    def add(
+        self, partition: str, text: str, vector: Floats, answer: str, model: str, payload: Mapping[str, Any],
+        request_id: str, *, ttl_s: float,
+    ) -> int | None:  # fmt: skip
+        """Keep a question and its answer; its number, or None when it cannot be kept (too long, no JSON form)."""
+        try:
+            body = json.dumps(payload, ensure_ascii=True)
+        except (TypeError, ValueError, RecursionError):
+            return None
+        if len(body) > MOST_BYTES:
+            return None
+        now_s = time.time()
+        plain = text.encode("utf-8", "replace").decode()
+        row = (partition, plain, vector.astype("<f4").tobytes(), answer, model, body, request_id, now_s, now_s + ttl_s)
+        with self._db.transaction() as connection:
+            number = connection.execute(
+                "INSERT INTO entries (partition, text, vector, answer, model, payload, request_id, created_s, "
+                "expires_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            ).lastrowid
+            self._writes += 1
+            if self._writes % WRITES_PER_CULL == 0:
+                _cull(connection, partition, now_s)
+        return number
+
+    def questions(self, partition: str, after: int) -> list[Question]:
+        """Those of a partition that came after a number and still live, in their order."""
+        with self._db.connection() as connection:
+            rows = connection.execute(
+                "SELECT id, text, vector, answer, expires_s FROM entries WHERE partition = ? AND id > ? AND "
+                "expires_s > ? ORDER BY id",
+                (partition, after, time.time()),
+            ).fetchall()
+        # A row of another shape was not written by this version.
+        return [
+            Question(number, text, np.frombuffer(vector, dtype="<f4"), answer, expires_s)
+            for number, text, vector, answer, expires_s in rows
+            if isinstance(vector, bytes) and len(vector) == WIDTH_BYTES and isinstance(text, str)
+        ]
+
+    def answer(self, number: int) -> Stored | None:
+        """A living answer, or None: deleted, expired, or nothing that may be served."""
+        with self._db.connection() as connection:
+            row = connection.execute(
+                "SELECT model, payload, request_id, created_s FROM entries WHERE id = ? AND expires_s > ?",
+                (number, time.time()),
+            ).fetchone()
+        if row is None:
+            return None
+        try:
+            payload = json.loads(row[1])
+        except (TypeError, ValueError, RecursionError):
+            return None  # also bytes, such as a planted pickle: never decoded
+        return Stored(row[0], payload, row[2], row[3]) if _is_text_answer(payload) else None
+
+    def drop(self, number: int | None = None, *, request_id: str | None = None) -> int:
+        """Delete an entry by its number, or what a request left; how many there were."""
+        with self._db.transaction() as connection:
+            return connection.execute(
+                "DELETE FROM entries WHERE id = ? OR request_id = ?", (number, request_id)
+            ).rowcount
+
+    def purge(self) -> int:
+        """Delete everything, labels included; how many entries there were."""
+        with self._db.transaction() as connection:
+            connection.execute("DELETE FROM labels")
+            return connection.execute("DELETE FROM entries").rowcount
+
+    def add_label(self, promise: str, label: Label) -> None:
+        """Keep what was learned, for the next start."""
+        row = (promise, label.task, label.p_wrong, int(label.wrong), label.audit,
+               label.features.astype("<f8").tobytes(), time.time())  # fmt: skip
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO labels (promise, task, p_wrong, wrong, audit, features, at_s) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def labels(self, promise: str, width: int) -> list[Label]:
+        """The latest ones, in their order.
+
+        Args:
+            promise: under which they were learned.
+            width: how many features a label has.
+        """
+        with self._db.connection() as connection:
+            rows: Sequence[Any] = connection.execute(
+                "SELECT task, p_wrong, wrong, audit, features FROM labels WHERE promise = ? ORDER BY id DESC LIMIT ?",
+                (promise, MOST_LABELS),
+            ).fetchall()
+        return [
+            Label(task, p_wrong, bool(wrong), audit, np.frombuffer(features, dtype="<f8"))
+            for task, p_wrong, wrong, audit, features in reversed(rows)
+            if isinstance(features, bytes) and len(features) == width * 8
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Entries, partitions and labels."""
+        with self._db.connection() as connection:
+            row = connection.execute(
+                "SELECT (SELECT COUNT(*) FROM entries WHERE expires_s > ?), "
+                "(SELECT COUNT(DISTINCT partition) FROM entries WHERE expires_s > ?), (SELECT COUNT(*) FROM labels)",
+                (time.time(), time.time()),
+            ).fetchone()
+        return dict(zip(("entries", "partitions", "labels"), row, strict=True))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def _cull(connection: Connection, partition: str, now_s: float) -> None:
+    connection.execute("DELETE FROM entries WHERE expires_s <= ?", (now_s,))
+    for of, most in (("partition = :partition", MOST_IN_PARTITION), ("1", MOST_ENTRIES)):
+        connection.execute(
+            f"DELETE FROM entries WHERE id <= (SELECT id FROM entries WHERE {of} "  # noqa: S608  two constants
+            f"ORDER BY id DESC LIMIT 1 OFFSET :most) AND {of}",
+            {"partition": partition, "most": most},
+        )
+    connection.execute(
+        "DELETE FROM labels WHERE id <= (SELECT id FROM labels ORDER BY id DESC LIMIT 1 OFFSET ?)", (4 * MOST_LABELS,)
+    )
+
+
+def _is_text_answer(payload: object) -> bool:
+    if not isinstance(payload, dict) or not isinstance(payload.get("choices"), list) or len(payload["choices"]) != 1:
+        return False
+    choice = payload["choices"][0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str) or not message["content"].strip():
+        return False
+    return is_storable(payload) and not message.get("refusal") and not message.get("function_call")
+
+
+def may_be_kept(payload: Mapping[str, Any]) -> bool:
+    """Whether an answer is whole, one, text, and no refusal or call of a tool."""
+    return _is_text_answer(dict(payload))
