@@ -34,10 +34,17 @@ class Extracted:
 MOST_CORRECTIONS = 2
 """How often a response may say "the answer is" before the first time counts instead of the last."""
 
+MOST_FIELDS = 100
+"""How many `"answer":` are looked at, from the last; a response with more of them has run on."""
+
+MOST_MARKS = 6
+"""Signs of Markdown emphasis that are taken off either end of an answer."""
+
+# Models run on: no pattern here may take more than linear time over a run of blanks or digits.
 _FIELD = re.compile(r'"answer"\s*:\s*', re.IGNORECASE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _PHRASE = re.compile(
-    r"(?:\banswer(?:\s+(?:is|would be|will be))?\s*(?:\*\*)?\s*[:=]|\banswer\s+is\b|####)"
+    r"(?:\banswer(?:\s+(?:is|would be|will be))?\s*(?:\*\*\s*)?[:=]|\banswer\s+is\b|####)"
     r"\s*(?:\*\*)?[ \t]*:?[ \t]*(\S.*)",
     re.IGNORECASE,
 )
@@ -55,20 +62,19 @@ def extract(response: str) -> Extracted:
 
 def _json_field(text: str) -> Extracted | None:
     """The last `"answer": ...`, read leniently: models break JSON around it with raw line breaks and LaTeX."""
-    for field in reversed(list(_FIELD.finditer(text))):
-        rest = text[field.end() :]
-        string = _STRING.match(rest)
+    for field in reversed(list(_FIELD.finditer(text))[-MOST_FIELDS:]):
+        start = field.end()
+        string = _STRING.match(text, start)
         if string:
             return Extracted(_unescaped(string[1]).strip(), "json")
-        if rest.startswith("'"):  # no JSON, but clear enough
-            return Extracted(rest.splitlines()[0].strip().rstrip(","), "json")
+        if text.startswith("'", start):  # no JSON, but clear enough
+            return Extracted(text[start:].splitlines()[0].strip().rstrip(","), "json")
         try:
-            value, _ = _DECODER.raw_decode(rest)
-        except ValueError:
-            continue
-        if value is None:
-            return Extracted("", "json")
-        return Extracted(json.dumps(value, ensure_ascii=False), "json", value)
+            value, _ = _DECODER.raw_decode(text, start)
+            whole = json.dumps(value, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            continue  # no JSON, or nested deeper than any answer
+        return Extracted("", "json") if value is None else Extracted(whole, "json", value)
     return None
 
 
@@ -109,7 +115,9 @@ def _last_line(text: str) -> str:
 def _unmarked(line: str) -> str:
     """Without Markdown emphasis around the whole; a `*` inside (`2*3`) stays."""
     line = line.strip()
-    while len(line) > 2 and line[0] in "*_" and line.rstrip(".")[-1] == line[0]:
+    for _ in range(MOST_MARKS):
+        if not (len(line) > 2 and line[0] in "*_" and line.rstrip(".")[-1] == line[0]):
+            break
         line = line.rstrip(".")[1:-1].strip()
     return line.removesuffix("**").strip()
 
@@ -132,11 +140,11 @@ class Answer:
 LONG = 300
 """Characters from which a response without a marked answer is a text of its own, not an answer to compare."""
 
-_OPTION = re.compile(r"^\s*\(?([A-P])[.):]\s+(.*)$", re.MULTILINE)
-_LETTER_SAID = re.compile(r"answer\s*(?:is|:)?\s*:?\s*\**\s*[(\[{$]?\\?(?:text\{)?\(?([A-P])\b(?!['’])")
+_OPTION = re.compile(r"^[^\S\n]*\(?([A-P])[.):]\s+(.*)$", re.MULTILINE)
+_LETTER_SAID = re.compile(r"answer\s*(?:(?:is|:)\s*)?(?::\s*)?(?:\*+\s*)?[(\[{$]?\\?(?:text\{)?\(?([A-P])\b(?!['’])")
 _LETTER_FIRST = re.compile(r"^[(\[*\s]*([A-P])(?:[).:*\]\s]|$)")
 _LETTER_MARKED = re.compile(r"\(([A-P])\)")
-_NUMBER = re.compile(r"[-+−]?\s?[$€£]?\s?(\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+)\s*(?:%|\\%|[a-zA-Z°. ]{0,24})")
+_NUMBER = re.compile(r"[-+−]?\s?[$€£]?\s?(\d[\d,]*(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+)\s*(?:%|\\%|[a-zA-Z°. ]{0,24})")
 _PLAIN_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}")
 _DECORATION = re.compile(r"\\(?:left|right|displaystyle|text|mathrm|mathbf|[!,;: ])")
 _PAIRS = {'"': '"', "'": "'", "`": "`", "$": "$"}

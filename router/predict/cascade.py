@@ -174,10 +174,13 @@ class Climb:
     def wants(self, model: int) -> bool:
         """Whether a model of the ladder is worth asking, too.
 
-        The rung below it counts as the one that was reached, also where its model failed.
+        The rung below it counts as the one that was reached, also where its model failed. Empty answers alone, such
+        as a content filter leaves, are never enough: tables hardly have any, so nothing was learned about them.
         """
         if model not in self._ladder.models:
             return False
+        if not any(heard.strip() for heard in self._heard.values()):
+            return True
         rung = self._ladder.models.index(model) - 1
         after = np.array([self._expected[0, model]])
         return float(self._ladder.value(rung, np.array([self.chance]), after)[0]) > self._price

@@ -87,3 +87,24 @@ def test_tool_calls_are_an_answer() -> None:
 def test_any_text_has_an_answer_or_none(text: str) -> None:
     answer_of(text)
     answer_of(text, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"answer": ' + "[" * 100_000,
+        '{"answer": ' + '{"a": ' * 20_000,
+        '"answer": x ' * 50_000,
+        "The answer is " + "1" * 100_000 + "!",
+        "The answer is " + "1," * 50_000 + "!",
+        "answer" + " " * 50_000 + "x",
+        "answer is " + "*" * 500_000,
+        "\n" * 200_000 + "?",
+    ],
+    ids=["brackets", "braces", "fields", "digits", "thousands", "blanks", "stars", "lines"],
+)
+def test_a_response_that_runs_on_is_read_in_linear_time(text: str) -> None:
+    """Anything worse would take minutes here."""
+    answer_of(text)
+    answer_of(text, OPTIONS)
+    options_of(text)

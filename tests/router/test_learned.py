@@ -35,9 +35,14 @@ models:
   - {id: tiny, call: replay/tiny, price: {input: 0.1, output: 0.1}}
   - {id: small, call: replay/small, price: {input: 0.12, output: 0.12}}
   - {id: large, call: replay/large, price: {input: 6, output: 6}}
+  - {id: spare, call: fake/spare}
 tasks:
   sums: {bar: {max_drop: 0.03, vs: large, confidence: 0.9}}
 rules:
+  - when: {task: sums, tags: {kind: spared}}
+    candidates: [tiny, small, large]
+    strategy: cascade
+    fallback: [spare]
   - {when: {task: sums, tags: {kind: held}}, candidates: [tiny, small, large], strategy: cascade, buffer: true}
   - {when: {task: sums, tags: {kind: high}}, candidates: [tiny, small, large], strategy: cascade, bar: 0.99}
   - {when: {task: sums, tags: {kind: part}}, candidates: [tiny, large], strategy: cascade}
@@ -192,6 +197,57 @@ def test_a_stream_is_held_back_only_where_the_policy_says_so(make: Make) -> None
         list(plain)
         assert plain.completion.decision.strategy != "cascade"
         assert len(plain.completion.attempts) == 1
+
+
+class Said:
+    """Every model says its own text, or is down where there is none."""
+
+    def __init__(self, usage: dict[str, Any], **texts: str) -> None:
+        self._usage, self._texts = usage, texts
+
+    def send(self, call: Call) -> Reply:
+        if call.model not in self._texts:
+            raise ProviderUnavailableError("down", model=call.model)
+        message = {"role": "assistant", "content": self._texts[call.model]}
+        return Reply(payload={"choices": [{"index": 0, "message": message}], "usage": self._usage})
+
+    async def asend(self, call: Call) -> Reply:
+        return self.send(call)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def said(folder: Path, tmp_path: Path, usage: dict[str, Any] | None = None, **texts: str) -> Any:
+    with router.Router(folder / "policy.yaml", tmp_path / "state", Said(usage or {}, **texts)) as serving:
+        done = serving.complete(
+            [{"role": "user", "content": "What is 123 + 456?"}], task="sums", tags={"kind": "spared"}
+        )
+        assert len(serving.ledger.attempts(done.id)) == len(done.attempts)
+        return done
+
+
+def test_a_fallback_that_the_artifact_has_never_heard_of_serves_when_the_whole_ladder_is_down(
+    folder: Path, tmp_path: Path
+) -> None:
+    done = said(folder, tmp_path, spare="579")
+    assert done.decision.strategy == "cascade"
+    assert (done.model, done.text) == ("spare", "579")
+    assert {attempt.model for attempt in done.attempts} == {"tiny", "small", "large", "spare"}
+
+
+def test_a_usage_that_cannot_be_does_not_break_a_cascade(folder: Path, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 10**30, "completion_tokens": 10**30, "total_tokens": 2 * 10**30}
+    done = said(folder, tmp_path, usage, tiny="579", small="579", large="579")
+    assert done.text == "579"
+    assert done.cost_usd < Decimal(1)
+
+
+def test_an_empty_answer_does_not_stand_while_somebody_is_left_to_ask(folder: Path, tmp_path: Path) -> None:
+    assert said(folder, tmp_path, tiny="", small="", large="579").text == "579"
+    done = said(folder, tmp_path, tiny="", small=" ", large="")
+    assert len(done.attempts) == 3
+    assert not done.text.strip()
 
 
 @pytest.mark.parametrize("down", ["tiny", "small", "large"])
