@@ -16,7 +16,7 @@ from router.spend.ledger import Ledger
 from router.spend.meter import Meter
 from router.spend.prices import Price
 from router.spend.texts import Texts
-from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess
+from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess, Wait
 from router.warmth import Memory
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from router.cache.tier import Found, SemanticCache
 
 Outcome = Literal["ok", "error", "cut"]
-Steps = Generator[Call | Sleep, Heard, Any]
-"""What a driver runs: it sends each call, sleeps each pause, and says what came of it."""
+Steps = Generator[Call | Sleep | Wait, Heard, Any]
+"""What a driver runs: it sends each call, sleeps each pause, waits where it must, and says what came of it."""
 
 
 class Journey:
@@ -59,6 +59,10 @@ class Journey:
         self.decision = replace(self.decision, semantic=found.note)
         if found.stored is None:
             self._alike = (cache, found)
+
+    def patience_s(self, most_s: float) -> float:
+        """Seconds until the request's deadline, but at most so many."""
+        return most_s if self.deadline_s is None else max(0.0, min(most_s, self.deadline_s - time.monotonic()))
 
     def pay(self, flow: Flow) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
         """Run a flow, with every call admitted before it is sent and settled after it; returns the flow's answer."""

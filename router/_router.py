@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from router import flow
 from router._drive import adrive, drive
 from router._journey import Journey, Steps
+from router._parts import learner, predictor, semantic_cache, state_folder
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
 from router.cache.exact import Entry, ExactCache, exact_key
+from router.cache.flights import LEASE_S, Flights
 from router.decide import Ruling, decide
-from router.errors import ConfigurationError, InvalidRequestError
+from router.errors import InvalidRequestError
 from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.meter import output_cap
@@ -29,16 +29,11 @@ from router.stores.disk import TextStore
 from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
 from router.transports.shapes import as_async, chat_chunks
-from router.types import Call, Completion, Decision, Message, Request
+from router.types import Call, Completion, Decision, Message, Request, Wait
 from router.warmth import Memory
 
 if TYPE_CHECKING:
     from router.cache.shelf import Stored
-    from router.cache.tier import SemanticCache
-    from router.predict import Predictor
-    from router.predict.learner import Learner
-
-log = logging.getLogger(__name__)
 
 
 class Router:
@@ -61,15 +56,16 @@ class Router:
         transport: Transport | None = None,
     ) -> None:
         self.policy: Policy = load_policy(find_policy(policy))
-        self._predictor = _predictor(self.policy.artifact)
-        folder = _state_folder(state)
+        self._predictor = predictor(self.policy.artifact)
+        folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
-        self._learner = _learner(self.ledger, self.policy)
+        self._learner = learner(self.ledger, self.policy)
         self._memory = Memory(self.policy.cacheable)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
-        self._alike = _semantic(folder, self.policy, self._predictor)
+        self._flights = Flights()
+        self._alike = semantic_cache(folder, self.policy, self._predictor)
         self._transport: Transport = transport or DispatchTransport()
 
     def complete(self, messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Any:
@@ -155,10 +151,20 @@ class Router:
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
         journey = Journey(request, self.ledger, self._texts, self._memory)
-        if entry := self._look_up(journey):
-            return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
-        ruling = self._decide(request)
-        journey.follow(ruling, self.policy.prices, self._cache)
+        with self._flights.boarded(self._key(journey)) as leader:
+            if entry := self._look_up(journey):
+                return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
+            ruling = self._decide(request)
+            journey.follow(ruling, self.policy.prices, self._cache)
+            if leader is not None and ruling.caching.keeps:
+                yield Wait(until=leader, seconds=journey.patience_s(LEASE_S))
+                if entry := self._look_up(journey):
+                    return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
+            return (yield from self._answer(journey, ruling, is_async))
+
+    def _answer(self, journey: Journey, ruling: Ruling, is_async: bool) -> Steps:
+        """What the exact cache does not know: by a stored answer to a question like it, or by a model."""
+        request = journey.request
         if stored := self._look_up_alike(journey, ruling):
             return _as_asked(journey.answer_alike(stored), request, is_async)
         try:
@@ -188,14 +194,19 @@ class Router:
         known = self._memory.known(request, time.monotonic())
         return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known)
 
-    def _look_up(self, journey: Journey) -> Entry | None:
+    def _key(self, journey: Journey) -> str | None:
+        """Fingerprint under which identical requests wait for each other; None for those that do not."""
         if self._cache is None:
             return None
         version = self._predictor.version if self._predictor else None
         journey.cache_key = exact_key(
             journey.request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
         )
-        return self._cache.get(journey.cache_key) if journey.cache_key else None
+        # A stream ends when its reader likes; nobody waits for that.
+        return None if journey.request.stream else journey.cache_key
+
+    def _look_up(self, journey: Journey) -> Entry | None:
+        return self._cache.get(journey.cache_key) if self._cache and journey.cache_key else None
 
     def _look_up_alike(self, journey: Journey, ruling: Ruling) -> Stored | None:
         if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:
@@ -242,44 +253,3 @@ def _as_asked(completion: Completion, request: Request, is_async: bool) -> Any:
         return completion
     chunks, finish = chat_chunks(completion.payload), lambda *_: completion
     return AsyncStream(as_async(chunks), finish) if is_async else Stream(chunks, finish)
-
-
-def _predictor(artifact: Path | None) -> Predictor | None:
-    if artifact is None:
-        return None  # numpy stays out of a service that has nothing to predict
-    from router.predict import Predictor
-
-    return Predictor.load(artifact)
-
-
-def _semantic(folder: Path, policy: Policy, predictor: Predictor | None) -> SemanticCache | None:
-    if not policy.caches_alike:
-        return None  # the same
-    from router.embedding import missing
-
-    if reason := missing():
-        log.warning("only the same request is served from the cache, none that is alike: %s", reason)
-        return None
-    from router.cache.tier import SemanticCache
-
-    return SemanticCache(
-        folder,
-        routes_version=policy.routes_version,
-        artifact_version=predictor.version if predictor else None,
-        tags=policy.matched_tags,
-    )
-
-
-def _learner(ledger: Ledger, policy: Policy) -> Learner | None:
-    if not policy.learns:
-        return None  # the same
-    from router.predict.learner import Learner
-
-    return Learner(ledger, policy.evidence)
-
-
-def _state_folder(given: str | os.PathLike[str] | None) -> Path:
-    folder = given if given is not None else os.environ.get("CLEARBAR_STATE") or ".clearbar"
-    if not isinstance(folder, (str, os.PathLike)) or "://" in str(folder):
-        raise ConfigurationError(f"state {folder!r} is not supported yet; give a directory on a local disk")
-    return Path(folder)

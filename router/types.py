@@ -10,7 +10,10 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Message = Mapping[str, Any]
 """One chat message as the caller wrote it; never changed on its way to the provider."""
@@ -302,6 +305,14 @@ class Call:
 class Sleep:
     """A pause the flow asks its driver for."""
 
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A pause that ends early when something is done."""
+
+    until: Future[None]
     seconds: float
 
 
