@@ -6,7 +6,7 @@ No I/O and no clock: the same request, policy, artifact and moment give the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -15,13 +15,12 @@ from router.config import suggestion
 from router.errors import UnknownModelError
 from router.facts import facts_of
 from router.learned import LearnedPlan, learned_plan
-from router.policy import OFF, Bar, Caching, Evidence, ModelEntry, Policy, Rule, evidence_gap, match
+from router.offers import Sheet
+from router.policy import OFF, Bar, Caching, Policy, Rule, match
 from router.select import Offer, clearing_alone, lead, plan
-from router.spend.expected import cache_saving, expected_dollars
-from router.spend.meter import choices_of, output_cap
-from router.spend.prices import Price, price_on
-from router.tokens import count_request, estimate_tokens
-from router.types import Candidate, Decision, Dollars, Prediction, Request, TaskGuess
+from router.spend.meter import choices_of
+from router.tokens import count_request
+from router.types import Candidate, Decision, Prediction, Request, TaskGuess
 from router.warmth import Known
 
 if TYPE_CHECKING:
@@ -29,11 +28,7 @@ if TYPE_CHECKING:
     from router.predict import Predictor
     from router.predict.online import Experience, Lessons
 
-TYPICAL_OUTPUT_TOKENS = 256
-"""Expected output where no artifact predicts it; only used to compare prices."""
 UNKNOWN = Known()
-UNBOUNDED = ("web_search_options", "audio")
-"""Parameters that are billed by something else than text tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +85,17 @@ def decide(
     learned: LearnedPlan | str | None = None
     if route.rule is not None:
         predictions = _predictions(request, guess, predictor, route)
-        size = estimate_tokens(request.text)
-        sheet = _Sheet(request, policy, guess.task, bar, limit, bound, size, predictions, now, known)
+        sheet = Sheet(
+            request,
+            policy,
+            task=guess.task,
+            bar=bar,
+            limit=limit,
+            input_bound=bound,
+            predictions=predictions,
+            now=now,
+            known=known,
+        )
         offers = [sheet.offer(model, needs_evidence=route.needs_evidence) for model in route.rule.candidates]
         fallback = [sheet.offer(model, needs_evidence=False) for model in route.rule.fallback]
         if lessons is not None:
@@ -223,7 +227,7 @@ def _predictions(
 
 
 def _learned(
-    request: Request, guess: TaskGuess, predictor: Predictor | None, rule: Rule, bar: Bar, sheet: _Sheet
+    request: Request, guess: TaskGuess, predictor: Predictor | None, rule: Rule, bar: Bar, sheet: Sheet
 ) -> LearnedPlan | str | None:
     """The artifact's plan where it is asked for and carries the bar, or why there is none; None: not asked for."""
     if predictor is None or rule.strategy == "fixed" or guess.task is None or request.kind != "chat":
@@ -246,136 +250,3 @@ def _learned(
     if isinstance(found, str) and rule.strategy == "cascade" and not looks:
         return f"one answer to a stream cannot be taken back, and the rule does not say `buffer: true`; {found}"
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Sheet:
-    """Everything that is the same for all offers of one request."""
-
-    request: Request
-    policy: Policy
-    task: str | None
-    bar: Bar
-    limit: Decimal | None
-    input_bound: int
-    size: int
-    """Estimated tokens of its text."""
-    predictions: Mapping[str, Prediction]
-    now: datetime
-    known: Known
-
-    def offer(self, name: str, *, needs_evidence: bool) -> Offer:
-        model = self.policy.models[name]
-        price = price_on(self.policy.prices[name], self.now.date())
-        prediction = self.predictions.get(name)
-        evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        worst_usd = self._worst(name)
-        dollars = self._expected(name, price, prediction)
-        barred = self._misfit(model, worst_usd)
-        if barred is None and needs_evidence:
-            barred = self._gap(model, evidence)
-        return Offer(
-            model=name,
-            barred=barred,
-            quality=prediction.quality if prediction else evidence.mean if evidence else None,
-            quality_low=evidence.lower if evidence else None,
-            prediction=prediction,
-            expected_cost_usd=dollars.total_usd if dollars else None,
-            expected=dollars,
-            worst_cost_usd=worst_usd,
-        )
-
-    def foreseen(self, candidate: Candidate, expected: Mapping[str, Prediction]) -> Candidate:
-        """A candidate with what the artifact expects of it: a learned plan rests on that, not on the evidence."""
-        one = expected.get(candidate.model)
-        if one is None:
-            return candidate
-        price = price_on(self.policy.prices[candidate.model], self.now.date())
-        dollars = self._expected(candidate.model, price, one)
-        return replace(
-            candidate,
-            quality=one.quality,
-            predicted_low=one.quality_low,
-            predicted_high=one.quality_high,
-            expected_cost_usd=dollars.total_usd if dollars else None,
-            expected=dollars,
-        )
-
-    def misfit(self, name: str) -> str | None:
-        """Why a model cannot take part in a plan that carries the bar as a whole."""
-        model = self.policy.models[name]
-        evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        return self._misfit(model, self._worst(name)) or self._gap(model, evidence, is_alone=False)
-
-    def _worst(self, name: str) -> Decimal | None:
-        price = price_on(self.policy.prices[name], self.now.date())
-        is_limited = self.limit is not None
-        return price.worst(self.input_bound, self._cap(self.policy.models[name])) if price and is_limited else None
-
-    def _gap(self, model: ModelEntry, evidence: Evidence | None, *, is_alone: bool = True) -> str | None:
-        entry = self.policy.tasks.get(self.task) if self.task is not None else None
-        metric = entry.metric if entry else None
-        return evidence_gap(
-            evidence, task=self.task, model=model, bar=self.bar, metric=metric, now=self.now, is_alone=is_alone
-        )
-
-    def _misfit(self, model: ModelEntry, worst_usd: Decimal | None) -> str | None:
-        """Why the model cannot take this request, whatever its quality."""
-        able = model.capabilities
-        if able is not None:
-            missing = [need for need in _needs(self.request) if need not in able]
-            if missing:
-                return f"lacks the capability {missing[0]!r}"
-        if model.context is not None and self.request.kind == "chat":
-            size = self.size + (output_cap(self.request.params) or 0)
-            if size > model.context:
-                return f"about {size:,} tokens do not fit its context of {model.context:,}"
-        if self.limit is None:
-            return None
-        if self.request.has_media:
-            return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
-        if extras := [name for name in UNBOUNDED if self.request.params.get(name)]:
-            return f"the cost of {extras[0]} cannot be bounded, and max_cost_usd asks for a bound"
-        if worst_usd is None:
-            return "its price is unknown, and max_cost_usd asks for a bound"
-        return f"may cost up to ${worst_usd:f}, above max_cost_usd ${self.limit:f}" if worst_usd > self.limit else None
-
-    def _cap(self, model: ModelEntry) -> int:
-        if self.request.kind == "embedding":
-            return 0
-        return output_cap(self.request.params) or model.max_output_tokens * choices_of(self.request.params)
-
-    def _expected(self, name: str, price: Price | None, prediction: Prediction | None) -> Dollars | None:
-        if price is None:
-            return None
-        made = prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS
-        cap = output_cap(self.request.params)
-        made = 0 if self.request.kind == "embedding" else min(made, cap) if cap else made
-        warm = {one.model: one.tokens for one in self.known.warm}
-        return expected_dollars(
-            price,
-            self.size,
-            round(made),
-            cached_tokens=warm.get(name, 0),
-            thinking_share=self.known.thinking.get(name),
-            switch_usd=max(map(self._saving, warm), default=Decimal(0)) if name not in warm else Decimal(0),
-        )
-
-    def _saving(self, name: str) -> Decimal:
-        """What asking a model with a warm prompt cache saves there."""
-        price = price_on(self.policy.prices.get(name, ()), self.now.date())
-        return cache_saving(price, sum(one.tokens for one in self.known.warm if one.model == name))
-
-
-def _needs(request: Request) -> Sequence[str]:
-    if request.kind == "embedding":
-        return ("embedding",)
-    return [
-        need
-        for need, is_needed in (
-            ("tools", bool(request.params.get("tools"))),
-            ("vision", request.has_media),
-            ("json", bool(request.params.get("response_format"))),
-        )
-        if is_needed
-    ]

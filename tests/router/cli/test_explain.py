@@ -118,7 +118,7 @@ def test_another_policy_or_no_text_is_no_reproduction(run: Run) -> None:
 
 def test_another_decision_by_the_same_policy_is_told_line_by_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = served(task="qa")
-    monkeypatch.setattr("router.decide.TYPICAL_OUTPUT_TOKENS", 512)  # as another version of the code might have it
+    monkeypatch.setattr("router.offers.TYPICAL_OUTPUT_TOKENS", 512)  # as another version of the code might have it
     code, told, _ = run("--reproduce", request_id)
     assert code == 1
     assert "small, expected_cost_usd:" in told

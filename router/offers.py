@@ -1,0 +1,182 @@
+"""What every candidate offers for one request: whether it may serve, how good it should be, and at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
+from router.select import Offer
+from router.spend.expected import cache_saving, expected_dollars
+from router.spend.meter import choices_of, output_cap
+from router.spend.prices import Price, price_on
+from router.tokens import estimate_tokens
+from router.types import Candidate, Dollars, Prediction, Request
+from router.warmth import Known
+
+if TYPE_CHECKING:
+    pass
+
+TYPICAL_OUTPUT_TOKENS = 256
+"""Expected output where no artifact predicts it; only used to compare prices."""
+UNBOUNDED = ("web_search_options", "audio")
+"""Parameters that are billed by something else than text tokens."""
+
+
+class Sheet:
+    """Everything that is the same for all offers of one request.
+
+    Args:
+        request: what is asked.
+        policy: the routing table.
+        task: the request's task, if known.
+        bar: what a model has to carry.
+        limit: upper bound over everything the request may be billed, in USD.
+        input_bound: upper bound of its input tokens; only looked at under a limit.
+        predictions: what the artifact expects, by model.
+        now: the moment, which dates prices and ends evidence.
+        known: which providers' prompt caches are warm, and which models think.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        policy: Policy,
+        *,
+        task: str | None,
+        bar: Bar,
+        limit: Decimal | None,
+        input_bound: int,
+        predictions: Mapping[str, Prediction],
+        now: datetime,
+        known: Known,
+    ) -> None:
+        self.request, self.policy, self.task, self.bar, self.limit = request, policy, task, bar, limit
+        self.input_bound, self.predictions, self.now, self.known = input_bound, predictions, now, known
+        self.size = estimate_tokens(request.text)
+        """Estimated tokens of its text."""
+        self._asked_cap = output_cap(request.params)
+        self._choices = choices_of(request.params)
+        self._needed = _needs(request)
+        self._warm = {one.model: one.tokens for one in known.warm}
+        self._switch_usd = max(map(self._saving, self._warm), default=Decimal(0))
+        entry = policy.tasks.get(task) if task is not None else None
+        self._metric = entry.metric if entry else None
+
+    def offer(self, name: str, *, needs_evidence: bool) -> Offer:
+        """What one model offers; without evidence asked for, no bar holds it back."""
+        model = self.policy.models[name]
+        price = self._price(name)
+        prediction = self.predictions.get(name)
+        evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
+        worst_usd = self._worst(name)
+        dollars = self._expected(name, price, prediction)
+        barred = self._misfit(model, worst_usd)
+        if barred is None and needs_evidence:
+            barred = self._gap(model, evidence)
+        return Offer(
+            model=name,
+            barred=barred,
+            quality=prediction.quality if prediction else evidence.mean if evidence else None,
+            quality_low=evidence.lower if evidence else None,
+            prediction=prediction,
+            expected_cost_usd=dollars.total_usd if dollars else None,
+            expected=dollars,
+            worst_cost_usd=worst_usd,
+        )
+
+    def foreseen(self, candidate: Candidate, expected: Mapping[str, Prediction]) -> Candidate:
+        """A candidate with what the artifact expects of it: a learned plan rests on that, not on the evidence."""
+        one = expected.get(candidate.model)
+        if one is None:
+            return candidate
+        price = self._price(candidate.model)
+        dollars = self._expected(candidate.model, price, one)
+        return replace(
+            candidate,
+            quality=one.quality,
+            predicted_low=one.quality_low,
+            predicted_high=one.quality_high,
+            expected_cost_usd=dollars.total_usd if dollars else None,
+            expected=dollars,
+        )
+
+    def misfit(self, name: str) -> str | None:
+        """Why a model cannot take part in a plan that carries the bar as a whole."""
+        model = self.policy.models[name]
+        evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
+        return self._misfit(model, self._worst(name)) or self._gap(model, evidence, is_alone=False)
+
+    def _worst(self, name: str) -> Decimal | None:
+        price = self._price(name) if self.limit is not None else None
+        return price.worst(self.input_bound, self._cap(self.policy.models[name])) if price else None
+
+    def _price(self, name: str) -> Price | None:
+        return price_on(self.policy.prices.get(name, ()), self.now.date())
+
+    def _gap(self, model: ModelEntry, evidence: Evidence | None, *, is_alone: bool = True) -> str | None:
+        return evidence_gap(
+            evidence, task=self.task, model=model, bar=self.bar, metric=self._metric, now=self.now, is_alone=is_alone
+        )
+
+    def _misfit(self, model: ModelEntry, worst_usd: Decimal | None) -> str | None:
+        """Why the model cannot take this request, whatever its quality."""
+        able = model.capabilities
+        if able is not None:
+            missing = [need for need in self._needed if need not in able]
+            if missing:
+                return f"lacks the capability {missing[0]!r}"
+        if model.context is not None and self.request.kind == "chat":
+            size = self.size + (self._asked_cap or 0)
+            if size > model.context:
+                return f"about {size:,} tokens do not fit its context of {model.context:,}"
+        if self.limit is None:
+            return None
+        if self.request.has_media:
+            return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
+        if extras := [name for name in UNBOUNDED if self.request.params.get(name)]:
+            return f"the cost of {extras[0]} cannot be bounded, and max_cost_usd asks for a bound"
+        if worst_usd is None:
+            return "its price is unknown, and max_cost_usd asks for a bound"
+        return f"may cost up to ${worst_usd:f}, above max_cost_usd ${self.limit:f}" if worst_usd > self.limit else None
+
+    def _cap(self, model: ModelEntry) -> int:
+        if self.request.kind == "embedding":
+            return 0
+        return self._asked_cap or model.max_output_tokens * self._choices
+
+    def _expected(self, name: str, price: Price | None, prediction: Prediction | None) -> Dollars | None:
+        if price is None:
+            return None
+        made = prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS
+        cap = self._asked_cap
+        made = 0 if self.request.kind == "embedding" else min(made, cap) if cap else made
+        return expected_dollars(
+            price,
+            self.size,
+            round(made),
+            cached_tokens=self._warm.get(name, 0),
+            thinking_share=self.known.thinking.get(name),
+            switch_usd=self._switch_usd if name not in self._warm else Decimal(0),
+        )
+
+    def _saving(self, name: str) -> Decimal:
+        """What asking a model with a warm prompt cache saves there."""
+        return cache_saving(self._price(name), sum(one.tokens for one in self.known.warm if one.model == name))
+
+
+def _needs(request: Request) -> Sequence[str]:
+    if request.kind == "embedding":
+        return ("embedding",)
+    return [
+        need
+        for need, is_needed in (
+            ("tools", bool(request.params.get("tools"))),
+            ("vision", request.has_media),
+            ("json", bool(request.params.get("response_format"))),
+        )
+        if is_needed
+    ]
