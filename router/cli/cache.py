@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def cache() -> None:
-    """The cache: replay a stream of questions."""
+    """The cache: what it saves, what a stream of questions would get, and deleting it."""
 
 
 @cache.command()
@@ -57,6 +59,83 @@ def replay(stream: Path, max_error: float, out: Path, seed: int) -> None:
     except OSError as error:
         raise click.ClickException(f"{out}: cannot be written ({error.strerror})") from None
     click.echo(summary.text(), err=True)
+
+
+STATE = click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
+
+
+@cache.command()
+@STATE
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def stats(state: Path | None, as_json: bool) -> None:
+    """Show what the cache served, would have served in shadow, and holds."""
+    from router.cache.shelf import Shelf
+    from router.spend.ledger import Ledger
+    from router.types import to_json
+
+    folder = _folder(state)
+    if not (folder / "ledger.sqlite3").is_file():
+        raise click.ClickException(f"{folder}: no ledger here yet; it is made by the first request")
+    ledger = Ledger(folder / "ledger.sqlite3")
+    try:
+        served = ledger.rows("SELECT cache, COUNT(*) AS requests FROM requests GROUP BY cache ORDER BY cache")
+        said = ledger.rows(
+            "SELECT json_extract(decision, '$.semantic.mode') AS mode, "
+            "json_extract(decision, '$.semantic.outcome') AS outcome, "
+            "json_extract(decision, '$.semantic.saves_usd') AS saves FROM requests WHERE mode IS NOT NULL"
+        )
+    finally:
+        ledger.close()
+    counts: dict[str, int] = {}
+    saved: dict[str, Decimal] = {}
+    for row in said:
+        name = f"{row['mode']}: {row['outcome']}"
+        counts[name] = counts.get(name, 0) + 1
+        if row["saves"] is not None:
+            saved[row["mode"]] = saved.get(row["mode"], Decimal(0)) + Decimal(row["saves"])
+    holds = {}
+    if (folder / "semantic.sqlite3").is_file():
+        shelf = Shelf(folder / "semantic.sqlite3")
+        holds = shelf.counts()
+        shelf.close()
+    found = {"requests": {row["cache"]: row["requests"] for row in served}, "semantic": counts,
+             "expected_saving_usd": saved, "holds": holds}  # fmt: skip
+    if as_json:
+        click.echo(to_json(found))
+        return
+    click.echo("requests: " + (", ".join(f"{row['cache']} {row['requests']:,}" for row in served) or "none"))
+    for name, count in sorted(counts.items()):
+        click.echo(f"semantic, {name} {count:,}")
+    for mode, usd in saved.items():
+        verb = "would have been saved" if mode == "shadow" else "was saved"
+        click.echo(f"expected cost of calls that {verb} (mode {mode}): {usd:f} USD")
+    for name, count in holds.items():
+        click.echo(f"holds {count:,} {name}")
+
+
+@cache.command()
+@STATE
+@click.confirmation_option(prompt="Delete all stored answers, and what was learned of them?")
+def purge(state: Path | None) -> None:
+    """Delete all stored answers, exact and semantic, and the labels; routers that run serve none of them any more."""
+    from router.cache.shelf import Shelf
+    from router.stores.disk import TextStore
+
+    folder = _folder(state)
+    gone = 0
+    if (folder / "semantic.sqlite3").is_file():
+        shelf = Shelf(folder / "semantic.sqlite3")
+        gone += shelf.purge()
+        shelf.close()
+    if (folder / "cache").is_dir():
+        store = TextStore(folder / "cache")
+        gone += store.clear()
+        store.close()
+    click.echo(f"deleted {gone:,} stored answers")
+
+
+def _folder(state: Path | None) -> Path:
+    return Path(state or os.environ.get("CLEARBAR_STATE") or ".clearbar")
 
 
 def _read(stream: Path) -> pa.Table:

@@ -72,6 +72,11 @@ class TextStore(ForkSafe):
             self._tell(error)
             return False
 
+    def clear(self) -> int:
+        """Drop everything; how many entries there were."""
+        with self._lock:
+            return int(self._cache.clear())
+
     def _tell(self, error: Exception) -> None:
         reason = str(error) or type(error).__name__
         log.warning("the cache in %s does not work (%s); delete the folder to start afresh", self._directory, reason)

@@ -398,3 +398,32 @@ def test_conversations_that_need_another_answer_meet_in_no_partition_unless_thei
         wrong += key(a) is not None and key(a) == key(b) and not row["same_answer"] and a[:-1] != b[:-1]
     assert asked > 100
     assert wrong == 0
+
+
+def test_stats_and_purge_of_the_command(make: Make, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from router.cli import cli
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, ["cache", *words, "--state", str(tmp_path / "state")])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    one = make()
+    done = learn(one, rounds=2)
+    again = one.complete(ask(STREAM[0][0]), task="cheap")
+    assert again.cache == "exact"
+    told = json.loads(run("stats", "--json"))
+    assert told["requests"]["semantic"] == [one.cache for one in done].count("semantic")
+    assert told["requests"]["exact"] == 1
+    assert told["semantic"]["on: hit"] == told["requests"]["semantic"]
+    assert Decimal(told["expected_saving_usd"]["on"]) > 0
+    assert told["holds"]["entries"] == told["requests"]["miss"]
+    assert "semantic, on: hit" in run("stats")
+    assert "deleted" in run("purge", "--yes")
+    # The router that runs has them in memory, and serves none of them.
+    assert one.complete(ask(STREAM[0][0]), task="cheap").cache == "miss"
+    later = [one.complete(ask(text + "?!"), task="cheap") for text, _ in STREAM]
+    old = {done.id for done in done}
+    assert not [one for one in later if one.decision.semantic and one.decision.semantic.entry in old]
