@@ -15,7 +15,7 @@ from router.predict.labels import Floats, Indices
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MIN_MODELS, MIN_QUERIES = 2, 20
+MIN_MODELS, MIN_QUERIES, MIN_PROMPTS = 2, 20, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,8 @@ class Matrix:
             if text not in fold_of:
                 fold_of[text] = per_task.get(task, 0) % count
                 per_task[task] = per_task.get(task, 0) + 1
+        if not any(fold_of.values()):  # no task has two texts, so there is nothing to spread within tasks
+            fold_of = {text: number % count for number, text in enumerate(fold_of)}
         return np.asarray([fold_of[text] for text in self.texts], dtype=np.int64)
 
 
@@ -84,6 +86,11 @@ def read_matrix(table: pa.Table) -> Matrix:
     blank = np.full(len(table), "", dtype=object)
     subtasks = _texts(table, "subtask") if "subtask" in table.column_names else blank
     prompts, tasks = _texts(table, "prompt"), _texts(table, "task")
+    if len(set(prompts)) < MIN_PROMPTS:
+        raise OutcomesError(
+            f"training needs at least {MIN_PROMPTS} different prompts, to judge by others than it learns from; the "
+            f"{len(ids)} queries of the outcome table have {len(set(prompts))}"
+        )
     unhashed = Matrix(
         query_ids=tuple(map(str, ids)),
         models=tuple(map(str, models)),

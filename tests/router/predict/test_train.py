@@ -4,12 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from sums import answers
 from tables import Made, make
 
 from router.errors import OutcomesError
 from router.predict import Predictor
 from router.predict.artifact import Artifact
 from router.predict.evaluate import Comparison, TrainReport, verdict
+from router.predict.matrix import read_matrix
 from router.predict.train import train
 
 
@@ -185,3 +187,17 @@ def test_the_verdict_needs_certainty_against_both(
     found = verdict((compared("best constant", *constant), compared("per-task table", *table)))
     assert found[0] is promoted
     assert reason in found[1]
+
+
+def test_queries_that_all_ask_the_same_cannot_be_learned_from() -> None:
+    table = answers(30)
+    same = table.set_column(table.column_names.index("prompt"), "prompt", pa.array(["What?"] * len(table)))
+    with pytest.raises(OutcomesError, match="different prompts"):
+        train(same)
+
+
+def test_tasks_of_one_query_each_are_learned_from_each_other() -> None:
+    table = answers(40)
+    alone = table.set_column(table.column_names.index("task"), "task", table["query_id"])
+    assert len(set(read_matrix(alone).folds(5, 0).tolist())) == 5
+    train(alone)
