@@ -217,7 +217,7 @@ class Cached:
     max_error: float | None = None
     """What the policy promises of wrong / hits."""
     wrong_upper: float | None = None
-    """Upper bound of wrong / hits so far in this process, as the labels have it; None before the first hit."""
+    """Upper bound of wrong / hits so far in this process, as the labels have it; only of a hit or an audit."""
     saves_usd: Decimal | None = None
     """Expected cost of the call that a hit saves, or in shadow would have saved."""
 

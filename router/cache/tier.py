@@ -155,9 +155,13 @@ class SemanticCache:
 
     def forget(self, found: Found) -> None:
         """No answer came that could be compared or kept."""
-        if found.decision is not None and found.stored is None:
+        if found.decision is None or found.stored is not None:
+            return
+        try:
             with self._shelf.turn():
                 self._promise(found.caching).tier.retract(found.decision)
+        except FAILURES as error:
+            _tell(error)
 
     def reject(self, request_id: str, entry: str | None = None) -> None:
         """Forget what a request left, and the entry that it was served from, which was wrong.
@@ -206,7 +210,8 @@ class SemanticCache:
                 # The truth will still be known: what is learned from it must not count as an audit of a hit.
                 decision = replace(decision, outcome="miss", audit=None, entry=None)
                 outcome, reason, stored = "miss", why, None
-        standing = promise.tier.standing(task)
+        # Half a millisecond, so only where somebody will ask for it.
+        bound = promise.tier.standing(task).wrong_upper if stored else None
         note = Cached(
             mode=caching.mode,
             outcome=outcome,
@@ -215,7 +220,7 @@ class SemanticCache:
             similarity=decision.cosine,
             p_wrong=decision.p_wrong,
             max_error=caching.max_error,
-            wrong_upper=standing.wrong_upper if standing.hits else None,
+            wrong_upper=bound,
             saves_usd=saves_usd if outcome == "hit" else None,
         )
         serves = outcome == "hit" and caching.mode == "on"

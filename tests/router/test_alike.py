@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import pickle
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -427,3 +430,59 @@ def test_stats_and_purge_of_the_command(make: Make, tmp_path: Path) -> None:
     later = [one.complete(ask(text + "?!"), task="cheap") for text, _ in STREAM]
     old = {done.id for done in done}
     assert not [one for one in later if one.decision.semantic and one.decision.semantic.entry in old]
+
+
+def test_threads_and_a_second_router_share_one_state(make: Make) -> None:
+    one, two = make(), make()
+    options = {"task": "cheap"}
+
+    def half(router_: router.Router, mark: str) -> list[router.Completion]:
+        return [router_.complete(ask(text + mark), **options) for text, _ in STREAM]
+
+    jobs = [(one, "."), (two, ".."), (one, "!"), (two, "?!")]
+    with ThreadPoolExecutor(4) as pool:
+        done = [completion for part in pool.map(lambda job: half(*job), jobs) for completion in part]
+    right = dict(STREAM)
+    assert [completion.text for completion in done] == [right[text] for text, _ in STREAM] * 4
+    entry = next(done.decision.semantic.entry for done in half(two, "!!!") if done.cache == "semantic")  # type: ignore[union-attr]
+    assert one.ledger.request(entry or "") is not None
+
+
+def test_a_fork_in_the_middle_of_look_ups_goes_on(make: Make) -> None:
+    one = make()
+    learn(one)
+    stop = threading.Event()
+
+    def busy() -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            one.complete(ask(f"How do I pay bill {number}?"), task="cheap")
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        for _ in range(3):
+            child = os.fork()
+            if not child:
+                try:
+                    os._exit(one.complete(ask("How do I return a pair of shoes, hm?"), task="cheap").text != "Code 11")
+                finally:
+                    os._exit(9)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_an_expired_answer_is_not_served(make: Make, tmp_path: Path) -> None:
+    one = make()
+    old = {done.id for done in learn(one, rounds=2)}
+    rows(tmp_path, "UPDATE entries SET expires_s = 1")
+    later = [one.complete(ask(text + "!"), task="cheap") for text, _ in STREAM]
+    assert not [one for one in later if one.decision.semantic and one.decision.semantic.entry in old]
+
+
+def test_the_time_to_live_is_the_policys(make: Make, tmp_path: Path) -> None:
+    make("{mode: shadow, ttl: 30m}").complete(ask("How do I pay?"), task="cheap")
+    assert rows(tmp_path, "SELECT ROUND(expires_s - created_s) FROM entries") == [(1_800.0,)]
