@@ -70,7 +70,13 @@ class Shortfall:
 
 
 def certify_min(
-    quality: Floats, minimum: float, confidence: float, *, cost_usd: Floats, label_cost_usd: float | None = None
+    quality: Floats,
+    minimum: float,
+    confidence: float,
+    *,
+    cost_usd: Floats,
+    label_cost_usd: float | None = None,
+    is_rough: bool = False,
 ) -> Promise | Shortfall:
     """The cheapest operating point whose mean quality is at least `minimum`, with the given confidence.
 
@@ -81,6 +87,7 @@ def certify_min(
         confidence: in (0, 1).
         cost_usd: of each query at each operating point, all calls together, shape (points, n).
         label_cost_usd: mean USD per query of answering with every model that the plan may call.
+        is_rough: plan missing labels by the normal approximation alone, which takes no time.
 
     Raises:
         ValueError: shapes that do not fit, scores outside [0, 1], a minimum or confidence that cannot be.
@@ -97,7 +104,7 @@ def certify_min(
             return upper_tail(int(scores.sum()), len(scores), least)
         return betting_p(scores.tolist(), least, confidence)
 
-    walk = _Walk(quality - minimum, quality, cost_usd, confidence, label_cost_usd, p_value)
+    walk = _Walk(quality - minimum, quality, cost_usd, confidence, label_cost_usd, p_value, is_rough=is_rough)
     if walk.held and walk.n:
         best = walk.cheapest()
         scores = quality[best]
@@ -115,6 +122,7 @@ def certify_drop(
     cost_usd: Floats,
     reference_cost_usd: Floats,
     label_cost_usd: float | None = None,
+    is_rough: bool = False,
 ) -> Promise | Shortfall:
     """The cheapest operating point that loses at most `max_drop` of mean quality against one model for everything.
 
@@ -129,6 +137,7 @@ def certify_drop(
         cost_usd: as in `certify_min`.
         reference_cost_usd: of the reference model on each query, shape (n,).
         label_cost_usd: as in `certify_min`, the reference included.
+        is_rough: as in `certify_min`.
 
     Raises:
         ValueError: as in `certify_min`.
@@ -145,7 +154,9 @@ def certify_drop(
     def p_value(scores: Floats, rows: Indices, harder: float) -> float:
         return p_above(scores[rows].tolist(), reference[rows].tolist(), min(harder - max_drop, 0.999), confidence)
 
-    walk = _Walk(quality - reference + max_drop, quality, cost_usd, confidence, label_cost_usd, p_value)
+    walk = _Walk(
+        quality - reference + max_drop, quality, cost_usd, confidence, label_cost_usd, p_value, is_rough=is_rough
+    )
     full = float(reference_cost_usd.mean()) if walk.n else 0.0
     if walk.held and walk.n and walk.spent[walk.cheapest()] < full:
         best = walk.cheapest()
@@ -166,10 +177,13 @@ class _Walk:
         confidence: float,
         label_cost_usd: float | None,
         p_value: Callable[[Floats, Indices, float], float],
+        *,
+        is_rough: bool,
     ) -> None:
         self.margin, self.quality = margin, quality
         """Margin: what each outcome has above the bar, shape (points, n); its true mean must not be negative."""
         self.confidence, self.label_cost_usd, self.p_value = confidence, label_cost_usd, p_value
+        self.is_rough = is_rough
         self.points, self.n = margin.shape
         self.spent = cost_usd.mean(axis=1) if self.n else np.zeros(self.points)
         self.held: list[int] = []
@@ -251,7 +265,7 @@ class _Walk:
         labels: int = max(self.n + 1, math.ceil(rough))
         order = np.argsort(margin, kind="stable")
         random = np.random.default_rng(0)
-        while labels <= _EXACTLY:
+        while labels <= _EXACTLY and not self.is_rough:
             rows = order[((np.arange(labels) + 0.5) * self.n / labels).astype(np.int64)]
             harder = unlucky / math.sqrt(labels)
             if self.p_value(self.quality[point], random.permutation(rows), harder) <= 1 - self.confidence:

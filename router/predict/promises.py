@@ -109,10 +109,12 @@ class Promises:
                     cost_usd=cost,
                     reference_cost_usd=self._cost[rows, column].astype(np.float64),
                     label_cost_usd=label,
+                    is_rough=True,
                 )
             )
         if 0 < asked.minimum < 1:
-            found.append(certify_min(quality, asked.minimum, sure, cost_usd=cost, label_cost_usd=label))
+            found.append(certify_min(quality, asked.minimum, sure, cost_usd=cost, label_cost_usd=label, is_rough=True))
+        # Roughly: this may run within a request, and an exact plan of the missing labels can take seconds.
         short = [one for one in found if isinstance(one, Shortfall)]
         if short or not found:
             return short[0].reason if short else "there is no bar to promise"
