@@ -48,7 +48,7 @@ def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
 def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "policies/README.md", "yaml")
     (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
-    assert len(load_policy(tmp_path / "policy.yaml").rules) == 2
+    assert len(load_policy(tmp_path / "policy.yaml").rules) == 3
 
 
 def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> None:
