@@ -238,7 +238,7 @@ def test_report_propose_and_compare_say_it_plainly(judged: Judged, tmp_path: Pat
     [
         (LASTING, 0.1, "not worse"),
         (None, 0.1, "not enough evidence"),
-        (replace(LASTING, sensitivity=share(140, 200), specificity=share(140, 200)), 0.1, "not enough evidence"),
+        (replace(LASTING, sensitivity=share(120, 200), specificity=share(120, 200)), 0.1, "not enough evidence"),
     ],
 )
 def test_a_comparison_counts_that_a_judge_shrinks_differences(
