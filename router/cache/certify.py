@@ -140,9 +140,9 @@ class Certifier:
         if not self._recent or self._wrong.sum() + self._right.sum() < LEAST_LABELS:
             return 0.0
         rates = self._confident()
-        ahead = np.bincount(np.array(self._recent), minlength=len(MIDDLES)) * (
-            max(LEAST_AHEAD, self._seen) / len(self._recent)
-        )
+        # A trace of a request in every bin: where none has been seen yet, its rate must still keep the promise.
+        seen = np.bincount(np.array(self._recent), minlength=len(MIDDLES)) + 0.01
+        ahead = seen * (max(LEAST_AHEAD, self._seen) / len(self._recent))
         bad, hits = np.einsum("ij,j->i", rates, self._hits) + self._debt, self._hits.sum()
         for at in range(self._last):
             bad = bad + rates[:, at] * ahead[at]
