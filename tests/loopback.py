@@ -325,6 +325,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if step.is_clean_cut:
                     self.wfile.write(b"0\r\n\r\n")
                 else:
+                    # A reset may overtake what was sent right before it; a busy client gets time to read that.
+                    self._wait(0.3)
                     self._drop()
                 return
             if step.stall_after and step.stall_after[0] == number:
