@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from router.config import suggestion
 from router.errors import UnknownModelError
 from router.facts import facts_of
-from router.learned import LearnedPlan, learned_plan
+from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
 from router.policy import OFF, Bar, Caching, Policy, Rule, match
 from router.select import Offer, clearing_alone, lead, plan
@@ -84,7 +84,7 @@ def decide(
     candidates: tuple[Candidate, ...] = ()
     learned: LearnedPlan | str | None = None
     if route.rule is not None:
-        predictions = _predictions(request, guess, predictor, route)
+        foresight = _foresight(request, guess, predictor, route)
         sheet = Sheet(
             request,
             policy,
@@ -92,7 +92,7 @@ def decide(
             bar=bar,
             limit=limit,
             input_bound=bound,
-            predictions=predictions,
+            predictions=_predictions(foresight),
             now=now,
             known=known,
         )
@@ -102,7 +102,7 @@ def decide(
             offers, fallback = lessons.adjust(offers, fallback)
         order, candidates = plan(offers, strategy=route.rule.strategy, bar=bar.min, fallback=fallback)
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
-        learned = None if is_stopped else _learned(request, guess, predictor, route.rule, bar, sheet)
+        learned = None if is_stopped else _learned(request, guess.task, foresight, route.rule, bar, sheet)
     if isinstance(learned, LearnedPlan):
         order, candidates = lead(learned.order, order, [sheet.foreseen(one, learned.expected) for one in candidates])
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
@@ -217,34 +217,34 @@ def _guess(request: Request, predictor: Predictor | None) -> TaskGuess:
     return TaskGuess(task=None, probability=0.0, by="none")
 
 
-def _predictions(
-    request: Request, guess: TaskGuess, predictor: Predictor | None, route: _Route
-) -> Mapping[str, Prediction]:
+def _foresight(request: Request, guess: TaskGuess, predictor: Predictor | None, route: _Route) -> Foresight | None:
+    if predictor is None or not route.needs_evidence or request.kind != "chat":
+        return None
+    return Foresight(predictor, request.text, guess.task, request.tags.get("subtask"))
+
+
+def _predictions(foresight: Foresight | None) -> Mapping[str, Prediction]:
     # An artifact that did not beat the table on held-out queries is not asked: the evidence's means serve.
-    if predictor is None or "single" not in predictor.promoted or not route.needs_evidence:
+    if foresight is None or "single" not in foresight.predictor.promoted:
         return {}
-    return predictor.predict(request.text, guess.task, request.tags.get("subtask"))
+    return foresight.by_model
 
 
 def _learned(
-    request: Request, guess: TaskGuess, predictor: Predictor | None, rule: Rule, bar: Bar, sheet: Sheet
+    request: Request, task: str | None, foresight: Foresight | None, rule: Rule, bar: Bar, sheet: Sheet
 ) -> LearnedPlan | str | None:
     """The artifact's plan where it is asked for and carries the bar, or why there is none; None: not asked for."""
-    if predictor is None or rule.strategy == "fixed" or guess.task is None or request.kind != "chat":
-        return None
-    if bar.min == 0 and bar.max_drop is None:
+    if foresight is None or task is None or (bar.min == 0 and bar.max_drop is None):
         return None
     from router.predict.promises import Asked
 
     # A stream's words cannot be taken back, so its cascade is held until it has been decided, or there is none.
     looks = rule.strategy == "cascade" and (rule.buffer or not request.stream) and choices_of(request.params) == 1
     found = learned_plan(
-        predictor,
+        foresight,
         ("cascade", "single") if looks else ("single",),
-        text=request.text,
-        task=guess.task,
-        subtask=request.tags.get("subtask"),
-        asked=Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence),
+        task,
+        Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence),
         barred=lambda model: sheet.misfit(model) if model in rule.candidates else "no candidate of the rule",
     )
     if isinstance(found, str) and rule.strategy == "cascade" and not looks:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from router.climb import Listener
@@ -12,7 +13,8 @@ from router.types import Prediction
 
 if TYPE_CHECKING:
     from router.predict import Predictor
-    from router.predict.promises import Asked
+    from router.predict.predictor import Predictions
+    from router.predict.promises import Asked, Point
 
 NOT_PROMOTED = "the artifact was not promoted: routing by it is no better than one model or the per-task table"
 
@@ -33,40 +35,54 @@ class LearnedPlan:
     """What it rests on, by model."""
 
 
+class Foresight:
+    """What an artifact expects of one request; worked out once, when first asked for.
+
+    Args:
+        predictor: the artifact.
+        text: the whole text of the request.
+        task: its task, if known.
+        subtask: its subtask, if known.
+    """
+
+    def __init__(self, predictor: Predictor, text: str, task: str | None, subtask: str | None) -> None:
+        self.predictor, self.text, self.task, self.subtask = predictor, text, task, subtask
+
+    @cached_property
+    def numbers(self) -> Predictions:
+        """One row."""
+        return self.predictor.predict_many([self.text], [self.task], [self.subtask])
+
+    @cached_property
+    def by_model(self) -> Mapping[str, Prediction]:
+        """The same, by model."""
+        return self.predictor.by_model(self.numbers)
+
+
 def learned_plan(
-    predictor: Predictor,
-    strategies: Sequence[str],
-    *,
-    text: str,
-    task: str,
-    subtask: str | None,
-    asked: Asked,
-    barred: Callable[[str], str | None],
+    foresight: Foresight, strategies: Sequence[str], task: str, asked: Asked, *, barred: Callable[[str], str | None]
 ) -> LearnedPlan | str:
     """The plan of the first strategy that was promoted and carries the bar, or why none does.
 
     Args:
-        predictor: the artifact.
+        foresight: what the artifact expects of the request.
         strategies: in order of preference.
-        text: the whole text of the request.
-        task: its task.
-        subtask: its subtask, if known.
+        task: the request's task.
         asked: the bar.
         barred: why a model may not take part; None when it may. The promise is about the plan as it was learned,
             so one model less is another plan.
     """
     why = NOT_PROMOTED
-    for strategy in strategies:
-        if strategy not in predictor.promoted:
-            continue
-        point = predictor.promises.point(strategy, task, asked)
+    for strategy, point in _points(foresight.predictor, strategies, task, asked):
         if isinstance(point, str):
             why = point
             continue
-        plan = _plan(predictor, strategy, point.price, text, task, subtask)
-        fault = next((f"{model}: {reason}" for model in plan[0] if (reason := barred(model))), None)
+        order, listener = _plan(foresight, strategy, point.price)
+        fault = next((f"{model}: {reason}" for model in order if (reason := barred(model))), None)
         if fault is None:
-            return LearnedPlan(strategy=strategy, order=plan[0], promise=point.note, listener=plan[1], expected=plan[2])
+            return LearnedPlan(
+                strategy=strategy, order=order, promise=point.note, listener=listener, expected=foresight.by_model
+            )
         why = f"a model of the learned plan may not serve ({fault})"
     return why
 
@@ -74,25 +90,29 @@ def learned_plan(
 def why_not(predictor: Predictor, strategies: Sequence[str], task: str, asked: Asked) -> str | None:
     """Why no promoted strategy carries a bar for a task, whatever the request; None where one does."""
     why = NOT_PROMOTED
-    for strategy in strategies:
-        if strategy in predictor.promoted:
-            point = predictor.promises.point(strategy, task, asked)
-            if not isinstance(point, str):
-                return None
-            why = point
+    for _, point in _points(predictor, strategies, task, asked):
+        if not isinstance(point, str):
+            return None
+        why = point
     return why
 
 
-def _plan(
-    predictor: Predictor, strategy: str, price: float, text: str, task: str, subtask: str | None
-) -> tuple[tuple[str, ...], Listener | None, Mapping[str, Prediction]]:
-    expected = predictor.predict_many([text], [task], [subtask])
-    told = predictor.by_model(expected)
-    labels = predictor.labels(task, subtask)
+def _points(
+    predictor: Predictor, strategies: Sequence[str], task: str, asked: Asked
+) -> Iterator[tuple[str, Point | str]]:
+    """Of each promoted strategy: where it carries the bar, or why it does not."""
+    for strategy in strategies:
+        if strategy in predictor.promoted:
+            yield strategy, predictor.promises.point(strategy, task, asked)
+
+
+def _plan(foresight: Foresight, strategy: str, price: float) -> tuple[tuple[str, ...], Listener | None]:
+    predictor, expected = foresight.predictor, foresight.numbers
+    labels = predictor.labels(foresight.task, foresight.subtask)
     choice = predictor.choice(price, *labels) if strategy == "cascade" else None
     if choice is not None and choice.ladder is not None:
-        climb = predictor.climb(choice, expected.quality[0], text, *labels)
-        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models), told
+        climb = predictor.climb(choice, expected.quality[0], foresight.text, *labels)
+        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models)
     price = choice.price if choice is not None else price
     best = best_trade(expected.quality[0].tolist(), expected.cost_usd[0].tolist(), price)
-    return (predictor.models[best],), None, told
+    return (predictor.models[best],), None

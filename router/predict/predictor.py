@@ -108,8 +108,8 @@ class Predictor:
         """Expectations of every model on many texts; the three sequences have the same length."""
         embedded = self._embedder.embed_many(texts)
         task, cell = self._labels.encode(tasks, subtasks)
-        quality, low, high = self._quality.predict(embedded, task, cell)
         columns = self._quality.heads.design(embedded, task, cell)
+        quality, low, high = self._quality.predict(columns, task, cell)
         lengths = np.fromiter(map(len, texts), dtype=np.float64, count=len(texts))
         input_tokens, mean, p95 = self._cost.tokens(columns, lengths)
         return Predictions(

@@ -83,13 +83,12 @@ class QualityModel:
     prior_variance: float
     """Variance of one coefficient before any data; what an unknown label adds."""
 
-    def predict(self, embedded: NDArray[np.float32], task: Indices, cell: Indices) -> tuple[Floats, Floats, Floats]:
+    def predict(self, columns: Floats, task: Indices, cell: Indices) -> tuple[Floats, Floats, Floats]:
         """Expected quality with a 90 % interval of that expectation; three arrays of shape (n, m).
 
-        The interval is the logistic head's posterior (Laplace), plus what table and head disagree about,
-        plus the prior of a label that is not known. It widens away from the training texts.
+        `columns` are `heads.design`'s. The interval is the logistic head's posterior (Laplace), plus what table and head
+        disagree about, plus the prior of a label that is not known. It widens away from the training texts.
         """
-        columns = self.heads.design(embedded, task, cell)
         table, logistic = self.heads.table(task, cell), self.heads.logistic(columns)
         center = self.blend.calibrated(self.blend.mixed(table, logistic))
         variance = (columns @ self.axes) ** 2 @ self.spread.T
