@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from router._api import acomplete, complete, embed, explain, record_feedback, record_outcome, reject
 from router._version import __version__
+from router.decisions import Candidate, Decision, TaskGuess
 from router.errors import (
     AllCandidatesFailedError,
     ArtifactError,
@@ -33,7 +34,7 @@ from router.errors import (
     UnsupportedParameterError,
     WeightsError,
 )
-from router.types import Attempt, Candidate, Completion, Decision, Reply, Tags, TaskGuess, Usage
+from router.types import Attempt, Completion, Reply, Tags, Usage
 
 if TYPE_CHECKING:
     from router._router import Router

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from router._router import Router
-    from router.types import Completion, Decision, Message
+    from router.decisions import Decision
+    from router.types import Completion, Message
 
 _lock = threading.Lock()
 _default: list[Router] = []

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
 from router.decide import Ruling
+from router.decisions import Decision, TaskGuess
 from router.errors import ConfigurationError, NoRouteError, ProviderError, ProviderUnavailableError, RouterError
 from router.flow import Flow, Heard
 from router.spend.ledger import Ledger
 from router.spend.meter import Meter
 from router.spend.prices import Price
 from router.spend.texts import Texts
-from router.types import Attempt, Call, Completion, Decision, Payload, Reply, Request, Sleep, TaskGuess, Wait
+from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sleep, Wait
 from router.warmth import Memory
 
 if TYPE_CHECKING:

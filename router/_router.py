@@ -20,6 +20,7 @@ from router._stream import AsyncStream, Stream
 from router.cache.exact import Entry, ExactCache, exact_key
 from router.cache.flights import LEASE_S, Flights
 from router.decide import Ruling, decide
+from router.decisions import Decision
 from router.errors import InvalidRequestError
 from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
@@ -29,7 +30,7 @@ from router.stores.disk import TextStore
 from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
 from router.transports.shapes import as_async, chat_chunks
-from router.types import Call, Completion, Decision, Message, Request, Wait
+from router.types import Call, Completion, Message, Request, Wait
 from router.warmth import Memory
 
 if TYPE_CHECKING:

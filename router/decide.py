@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from router.config import suggestion
+from router.decisions import Candidate, Decision, Prediction, TaskGuess
 from router.errors import UnknownModelError
 from router.facts import facts_of
 from router.learned import Foresight, LearnedPlan, learned_plan
@@ -20,7 +21,7 @@ from router.policy import OFF, Bar, Caching, Policy, Rule, match
 from router.select import Offer, clearing_alone, lead, plan
 from router.spend.meter import choices_of
 from router.tokens import count_request
-from router.types import Candidate, Decision, Prediction, Request, TaskGuess
+from router.types import Request
 from router.warmth import Known
 
 if TYPE_CHECKING:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from router.types import Attempt, Decision
+    from router.decisions import Decision
+    from router.types import Attempt
 
 
 class RouterError(Exception):

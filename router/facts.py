@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from router.types import TAG_NAMES, Facts, Message, Request, Tags, Warm
+from router.decisions import Facts, Warm
+from router.types import TAG_NAMES, Message, Request, Tags
 from router.warmth import Known
 
 COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")

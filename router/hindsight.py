@@ -11,13 +11,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from router.decide import decide
+from router.decisions import Decision
 from router.errors import ConfigurationError
 from router.facts import known_again, request_again
 from router.policy import Policy
 from router.predict.value import Scored
 from router.spend.ledger import Ledger, from_pico
 from router.spend.texts import FILE, TextReader
-from router.types import Decision, Request
+from router.types import Request
 
 if TYPE_CHECKING:
     from router.predict import Predictor

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from router.climb import Listener
+from router.decisions import Prediction
 from router.select import best_trade
-from router.types import Prediction
 
 if TYPE_CHECKING:
     from router.predict import Predictor

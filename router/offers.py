@@ -8,13 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from router.decisions import Candidate, Dollars, Prediction
 from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap
 from router.spend.prices import Price, price_on
 from router.tokens import estimate_tokens
-from router.types import Candidate, Dollars, Prediction, Request
+from router.types import Request
 from router.warmth import Known
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from router.types import Candidate, Dollars, Prediction
+from router.decisions import Candidate, Dollars, Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

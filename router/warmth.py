@@ -12,9 +12,10 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from router.decisions import Warm
 from router.stores.forks import ForkSafe
 from router.tokens import estimate_tokens
-from router.types import Attempt, Request, Warm, message_texts
+from router.types import Attempt, Request, message_texts
 
 LIFETIME_S = 300.0
 """How long providers keep what nobody reads; the shortest of the published times."""

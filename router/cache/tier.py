@@ -29,11 +29,12 @@ from router.cache.semantic import Decision, SemanticTier
 from router.cache.shelf import Label, Shelf, Stored, may_be_kept
 from router.cache.vetoes import VERSION as VETOES
 from router.cache.vetoes import normal
+from router.decisions import Cached
 from router.embedding import VERSION as EMBEDDER
 from router.embedding import shared
 from router.errors import RouterError
 from router.policy import Caching
-from router.types import Cached, Request
+from router.types import Request
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from functools import cache
 from math import exp, log, sqrt
 from statistics import NormalDist
 
+from router.decisions import Candidate
 from router.policy import Bar
 from router.predict.alarm import Watch
 from router.select import Offer
-from router.types import Candidate
 
 DISCOUNT = 0.995
 """What a scored answer weighs relative to the next one of its model and task; never more than 200 in all."""

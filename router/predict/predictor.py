@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from router.decisions import Prediction, TaskGuess
 from router.errors import ArtifactError
 from router.predict import artifact as artifacts
 from router.predict.calibrate import logit
@@ -19,7 +20,6 @@ from router.predict.labels import Floats, Labels
 from router.predict.promises import Promises
 from router.predict.quality import QualityModel
 from router.predict.tasks import TaskModel
-from router.types import Prediction, TaskGuess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,8 +86,8 @@ class QualityModel:
     def predict(self, columns: Floats, task: Indices, cell: Indices) -> tuple[Floats, Floats, Floats]:
         """Expected quality with a 90 % interval of that expectation; three arrays of shape (n, m).
 
-        `columns` are `heads.design`'s. The interval is the logistic head's posterior (Laplace), plus what table and head
-        disagree about, plus the prior of a label that is not known. It widens away from the training texts.
+        `columns` are those of `heads.design`. The interval is the logistic head's posterior (Laplace), plus what table
+        and head disagree about, plus the prior of a label that is not known. It widens away from the training texts.
         """
         table, logistic = self.heads.table(task, cell), self.heads.logistic(columns)
         center = self.blend.calibrated(self.blend.mixed(table, logistic))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.decisions import TaskGuess
 from router.predict.features import Embedder
 from router.predict.labels import Floats
-from router.types import TaskGuess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

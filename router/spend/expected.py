@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from router.decisions import Dollars
 from router.spend.prices import PER_MILLION, Price
-from router.types import Dollars
 
 NOTHING = Decimal(0)
 

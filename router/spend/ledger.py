@@ -14,8 +14,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from router.decisions import Decision
 from router.stores.sqlite import Database
-from router.types import TAG_NAMES, Attempt, Decision, Request, to_sparse_json
+from router.types import TAG_NAMES, Attempt, Request, to_sparse_json
 
 _TAG_COLUMNS = ", ".join(f"{name} TEXT" for name in TAG_NAMES)
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEVELS = [
-    ["router.errors", "router.types", "router._version"],
+    ["router.errors", "router.types", "router.decisions", "router._version"],
     [
         "router.answers",
         "router.bounds",

@@ -14,10 +14,11 @@ import pytest
 
 import router
 from router.decide import decide
+from router.decisions import Candidate, Warm
 from router.policy import load_policy
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.prices import Price
-from router.types import Attempt, Candidate, Request, Tags, Usage, Warm
+from router.types import Attempt, Request, Tags, Usage
 from router.warmth import LIFETIME_S, MOST_RUNS, Known, Memory
 
 POLICY = """

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from router.decisions import Candidate
 from router.policy import Bar
 from router.predict.alarm import Watch, watch
 from router.predict.online import MOST_PRIOR, Experience, Lessons, Prior, Tally, believe, bounds
 from router.select import Offer, plan
-from router.types import Candidate
 
 BAR = Bar.model_validate({"min": 0.9, "confidence": 0.95})
 EVIDENCE = {"small": (0.93, 400), "middle": (0.95, 400), "large": (0.97, 400)}
