@@ -91,35 +91,41 @@ class Promises:
             return f"the artifact knows no task {task!r}"
         if asked.versus is not None and asked.versus not in self._models:
             return f"the artifact was trained without {asked.versus!r}"
+        if asked.minimum >= 1:
+            return "no number of labels proves a mean quality of 1"
         rows = np.flatnonzero(self._task == self._tasks.index(task))
         way = self._ways[strategy]
         quality, cost = way.quality[:, rows].astype(np.float64), way.cost_usd[:, rows].astype(np.float64)
         # Half the error is left to the traffic: a fresh sample as large as ours keeps the bar about as surely as asked.
         sure = 1.0 - (1.0 - asked.confidence) / 2.0
         label = float(self._cost[rows].sum(axis=1).mean()) if len(rows) else None
-        found: list[Promise | Shortfall] = []
+        # Roughly: this may run within a request, and an exact plan of the missing labels can take seconds.
+        found: list[tuple[str, Promise | Shortfall]] = []
         if asked.max_drop is not None and asked.versus is not None:
             column = self._models.index(asked.versus)
-            found.append(
-                certify_drop(
-                    quality,
-                    self._quality[rows, column].astype(np.float64),
-                    asked.max_drop,
-                    sure,
-                    cost_usd=cost,
-                    reference_cost_usd=self._cost[rows, column].astype(np.float64),
-                    label_cost_usd=label,
-                    is_rough=True,
-                )
+            drop = certify_drop(
+                quality,
+                self._quality[rows, column].astype(np.float64),
+                asked.max_drop,
+                sure,
+                cost_usd=cost,
+                reference_cost_usd=self._cost[rows, column].astype(np.float64),
+                label_cost_usd=label,
+                is_rough=True,
             )
-        if 0 < asked.minimum < 1:
-            found.append(certify_min(quality, asked.minimum, sure, cost_usd=cost, label_cost_usd=label, is_rough=True))
-        # Roughly: this may run within a request, and an exact plan of the missing labels can take seconds.
-        short = [one for one in found if isinstance(one, Shortfall)]
-        if short or not found:
-            return short[0].reason if short else "there is no bar to promise"
-        best = max((one for one in found if isinstance(one, Promise)), key=lambda one: one.point)
-        return Point(price=float(way.prices[best.point]), note=_in_words(best, asked))
+            found.append((f"at most {asked.max_drop:g} below {asked.versus}", drop))
+        if asked.minimum > 0:
+            least = certify_min(quality, asked.minimum, sure, cost_usd=cost, label_cost_usd=label, is_rough=True)
+            found.append((f"mean quality at least {asked.minimum:g}", least))
+        if short := [one.reason for _, one in found if isinstance(one, Shortfall)]:
+            return short[0]
+        kept = [(claim, one) for claim, one in found if isinstance(one, Promise)]
+        if not kept:
+            return "there is no bar to promise"
+        # Every point above one that holds was tested and holds, too: the highest keeps all that is asked.
+        point = max(one.point for _, one in kept)
+        notes = [_in_words(claim, one, asked.confidence) for claim, one in kept]
+        return Point(price=float(way.prices[point]), note=" and ".join(notes))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays an artifact keeps, by name."""
@@ -167,9 +173,7 @@ def thinned(prices: Floats, quality: Floats, cost_usd: Floats) -> HeldOut:
     return HeldOut(prices=prices[kept], quality=quality[kept], cost_usd=cost_usd[kept])
 
 
-def _in_words(promise: Promise, asked: Asked) -> str:
+def _in_words(claim: str, promise: Promise, confidence: float) -> str:
     figures = f"held out {promise.mean:.3f}, lower bound {promise.lower:.3f}, n={promise.n}"
-    if asked.max_drop is None:
-        return f"mean quality at least {asked.minimum:g} at confidence {asked.confidence:g} ({figures})"
     saved = f", {promise.saving:.0%} cheaper" if promise.saving is not None else ""
-    return f"at most {asked.max_drop:g} below {asked.versus} at confidence {asked.confidence:g} ({figures}{saved})"
+    return f"{claim} at confidence {confidence:g} ({figures}{saved})"

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from router.predict.guarantee import Promise, Shortfall, certify_drop, certify_min
+from router.predict.promises import Asked, HeldOut, Point, Promises
 
 Array = NDArray[np.float64]
 TRUTH = np.array([0.70, 0.80, 0.86, 0.88, 0.90, 0.91])
@@ -161,3 +162,25 @@ def test_bars_that_cannot_be_are_refused() -> None:
         drop(ones, ones[0], ones, 0)
     with pytest.raises(ValueError, match="reference has shape"):
         drop(ones, np.ones(4), ones, 0.1)
+
+
+def test_a_drop_that_a_request_raises_to_a_bar_keeps_both_and_says_so() -> None:
+    quality, reference, cost = drawn(np.random.default_rng(0), 2_000)
+    promises = Promises(
+        models=["large"],
+        tasks=["sums"],
+        task=np.zeros(2_000, dtype=np.int64),
+        quality=reference[:, None],
+        cost_usd=np.ones((2_000, 1)),
+        ways={"single": HeldOut(prices=np.arange(6.0), quality=quality, cost_usd=cost)},
+    )
+
+    def at(minimum: float) -> Point | str:
+        return promises.point("single", "sums", Asked(minimum=minimum, max_drop=0.15, versus="large", confidence=0.9))
+
+    loose, raised = at(0.0), at(0.87)
+    assert isinstance(loose, Point) and isinstance(raised, Point)
+    assert raised.price > loose.price
+    assert loose.note.startswith("at most 0.15 below large at confidence 0.9 (held out -0.")
+    assert raised.note.startswith(f"{loose.note} and mean quality at least 0.87 at confidence 0.9 (held out 0.")
+    assert at(1.0) == "no number of labels proves a mean quality of 1"
