@@ -153,14 +153,16 @@ def _manifest(suite: Suite, router: Asks, candidates: Sequence[str], repeats: in
     )
 
 
-def _price(router: Asks, candidate: str) -> dict[str, str] | None:
-    """The list price that holds today, USD per million tokens."""
+def list_price(router: Asks, candidate: str) -> Any:
+    """The list price that holds today, `input` and `output` in USD per million tokens; None when it is unknown."""
     today = datetime.now(UTC).date()
     held = [price for price in router.policy.prices[candidate] if price.effective is None or price.effective <= today]
-    if not held:
-        return None
-    price = max(held, key=lambda price: (price.effective is not None, price.effective))
-    return {"input": format(price.input, "f"), "output": format(price.output, "f")}
+    return max(held, key=lambda price: (price.effective is not None, price.effective), default=None)
+
+
+def _price(router: Asks, candidate: str) -> dict[str, str] | None:
+    price = list_price(router, candidate)
+    return None if price is None else {"input": format(price.input, "f"), "output": format(price.output, "f")}
 
 
 def _worst_usd(router: Asks, sample: Sample, candidate: str, params: Mapping[str, Any]) -> Decimal | None:

@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from evals.lanes import Lane, Purse
-from evals.plan import Asks, Job
+from evals.plan import Asks, Job, list_price
 from evals.suite import Suite
 from evals.types import Cell, Failed, Result, Score
 from router.errors import ProviderUnavailableError, RateLimitedError, RouterError
@@ -48,7 +47,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing more will come."""
+    """Nothing more will come: always the last thing told."""
 
     error: BaseException | None = None
 
@@ -74,6 +73,7 @@ class Session:
         self._purse, self._router, self._suite, self._run_id = purse, router, suite, run_id
         self._max_failures, self._early, self._tell = max_failures, early, tell
         self._is_closed = False
+        self._error: BaseException | None = None
         self._finished = self._failed = 0
         self._turned_away: Counter[Cell] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,15 +83,14 @@ class Session:
 
     def run(self) -> None:
         """Ask until nothing is left or may be asked."""
-        error: BaseException | None = None
         try:
             asyncio.run(self._run())
         except asyncio.CancelledError:
             pass
         except BaseException as broken:  # noqa: BLE001  raised again in the thread that waits for us
-            error = broken
+            self._error = broken
         self._judges.shutdown(wait=False, cancel_futures=True)
-        self._tell(Ended(error))
+        self._tell(Ended(self._error))
 
     def close(self) -> None:
         """Start no more calls. Safe in a signal handler and from any thread."""
@@ -151,8 +150,8 @@ class Session:
         self._tasks.discard(task)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._is_closed = True
-            self._tell(Ended(error))
+            # The calls in flight are paid for: they come home before the error is told.
+            self._is_closed, self._error = True, error
 
     async def _serve(self, lane: Lane, job: Job) -> None:
         started_s, is_settled = time.monotonic(), False
@@ -260,11 +259,9 @@ def _answered(router: Asks, job: Job, done: Any, score: Score) -> Result:
 
 def _list_cost(router: Asks, job: Job, done: Any) -> Decimal | None:
     """What an answer from the cache would cost afresh: its usage at today's list price."""
-    today = datetime.now(UTC).date()
-    held = [p for p in router.policy.prices[job.cell.candidate] if p.effective is None or p.effective <= today]
-    if not held:
+    price = list_price(router, job.cell.candidate)
+    if price is None:
         return None
-    price = max(held, key=lambda price: (price.effective is not None, price.effective))
     tokens = done.usage.prompt_tokens * price.input + done.usage.completion_tokens * price.output
     return Decimal(tokens) / 1_000_000
 

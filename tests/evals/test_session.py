@@ -43,7 +43,14 @@ def answer(cache: str = "off", cost: str | None = "0.5", errors: Sequence[str] =
 
 
 def run(router: Asked, count: int = 1, max_failures: float = 1.0, limit: int = 8) -> tuple[list[Any], Lane, Session]:
-    lane, heard = Lane(limit), []
+    heard, lane, session = told(router, count, max_failures, limit)
+    assert heard.pop() == Ended()
+    return [news.result for news in heard if isinstance(news, News)], lane, session
+
+
+def told(router: Asked, count: int, max_failures: float, limit: int) -> tuple[list[News | Ended], Lane, Session]:
+    lane = Lane(limit)
+    heard: list[News | Ended] = []
     for number in range(count):
         sample = make_sample("qa", ({"role": "user", "content": str(number)},), "yes")
         cell = Cell(suite_sha256="ab", sample=sample.id, candidate="small")
@@ -54,8 +61,7 @@ def run(router: Asked, count: int = 1, max_failures: float = 1.0, limit: int = 8
     session = Session(lanes={"small": lane}, purse=Purse(Decimal(0), None), router=router, suite=suite,  # type: ignore[arg-type]
                       run_id="run-1", max_failures=max_failures, early=None, tell=heard.append)  # fmt: skip
     session.run()
-    assert isinstance(heard.pop(), Ended)
-    return [news.result for news in heard if isinstance(news, News)], lane, session
+    return heard, lane, session
 
 
 def test_billed_and_list_cost_are_the_same_for_a_fresh_answer() -> None:
@@ -103,6 +109,13 @@ def test_a_provider_that_is_down_is_not_asked_the_same_again() -> None:
     router = Asked(lambda: ProviderUnavailableError("down"))
     ((result,), lane, _) = run(router)
     assert isinstance(result.score, Failed) and router.calls == 1 and lane.limit == 4
+
+
+def test_a_mistake_of_ours_is_told_last_after_the_calls_in_flight_have_come_home() -> None:
+    answers = [answer() for _ in range(7)] + [SimpleNamespace(text="an answer that lacks the rest", attempts=[])]
+    heard, _, _ = told(Asked(answers.pop), count=20, max_failures=1.0, limit=8)
+    assert [type(one) for one in heard] == [News] * 7 + [Ended]
+    assert isinstance(heard[-1], Ended) and isinstance(heard[-1].error, AttributeError)
 
 
 def test_a_session_stops_when_too_many_of_twenty_calls_have_failed() -> None:
