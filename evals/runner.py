@@ -91,7 +91,7 @@ def execute(
             plan = replace(plan, manifest=stopping_early(plan, has_answers=bool(run.results())))
             early = EarlyStop(plan, run.results().values(), stop_early)
         run.plan(plan.manifest, plan.samples)
-        spent = sum((Decimal(str(result.cost_usd)) for result in run.history() if result.cost_usd), Decimal(0))
+        spent = _spent(run, plan)
         progress = Progress(total=len(plan.jobs), spent_usd=spent)
         answers: SimpleQueue[News | Ended] = SimpleQueue()
         session = Session(
@@ -115,6 +115,15 @@ def execute(
         progress.skipped = session.skipped
         progress.is_stopped_by_cap, progress.is_stopped_by_failures = session.is_out_of_money, session.is_failing
     return progress
+
+
+def _spent(run: Run, plan: Plan) -> Decimal:
+    """Dollars of earlier sessions. A lost call may still be billed: where it is asked again, its worst case counts."""
+    worst = {job.cell: job.worst_usd for job in plan.jobs}
+    costs = (
+        worst.get(result.cell) if result.cost_usd is None else Decimal(str(result.cost_usd)) for result in run.history()
+    )
+    return sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 def _collect(

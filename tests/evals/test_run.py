@@ -22,7 +22,7 @@ from evals.suite import Suite, load_suite
 from evals.summary import standings
 from evals.types import Cell, EvalError, Failed, Result, Scored
 from router import Router
-from router.errors import RateLimitedError
+from router.errors import ProviderTimeoutError, RateLimitedError
 from router.transports.fake import FakeTransport
 from router.types import Call, Reply
 
@@ -205,6 +205,16 @@ def test_the_cap_is_never_passed_and_what_was_bought_is_kept(
     assert len(run.results()) == progress.finished
     # Resuming under the same cap counts what was spent before.
     assert ran(run, suite, router, "large", max_cost_usd=progress.spent_usd).finished == 0
+
+
+def test_a_resumed_cap_counts_a_lost_call_at_its_worst(
+    suite: Suite, make_router: Callable[..., Router], tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run")
+    worst = plan_run(suite, make_router(), ["large"], run).worst_usd()
+    lost = ran(run, suite, make_router(large=ProviderTimeoutError("too slow")), "large", max_failures=1.0)
+    assert worst is not None and lost.failed == 10 and {result.cost_usd for result in run.results().values()} == {None}
+    assert ran(run, suite, make_router(), "large", max_cost_usd=worst).finished == 0
 
 
 def test_a_cap_needs_known_prices(suite: Suite, make_router: Callable[..., Router], tmp_path: Path) -> None:
