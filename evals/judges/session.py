@@ -177,26 +177,34 @@ def judge_run(
                 log.write(b"\n")  # ends a torn line, which readers skip
             queue = iter(items)
             running: dict[Future[tuple[Judged, bool]], Item] = {}
-            while True:
-                room = at_once - len(running)
-                if max_cost_usd is not None and worst_usd:
-                    left = max_cost_usd - progress.spent_usd
-                    room = min(room, int(left / worst_usd) - len(running))
-                fresh = list(islice(queue, max(0, room)))
-                running |= {pool.submit(_judged, item, judge, kept.get(item.cell)): item for item in fresh}
-                if not running:
-                    progress.is_stopped_by_cap = next(queue, None) is not None
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    item = running.pop(future)
-                    judged, is_new = future.result()
-                    if is_new:
-                        _append(log, item.cell, judge, judged)
-                        _pay(progress, judged, worst_usd)
-                    target.append(replace(item.result, cell=item.cell, score=_cell_score(judged.score, item.result)))
-                    _count(progress, judged)
-                    on_progress(progress)
+
+            def keep(future: Future[tuple[Judged, bool]]) -> None:
+                item = running.pop(future)
+                judged, is_new = future.result()
+                if is_new:
+                    _append(log, item.cell, judge, judged)
+                    _pay(progress, judged, worst_usd)
+                target.append(replace(item.result, cell=item.cell, score=_cell_score(judged.score, item.result)))
+                _count(progress, judged)
+
+            try:
+                while True:
+                    room = at_once - len(running)
+                    if max_cost_usd is not None and worst_usd:
+                        left = max_cost_usd - progress.spent_usd
+                        room = min(room, int(left / worst_usd) - len(running))
+                    fresh = list(islice(queue, max(0, room)))
+                    running |= {pool.submit(_judged, item, judge, kept.get(item.cell)): item for item in fresh}
+                    if not running:
+                        progress.is_stopped_by_cap = next(queue, None) is not None
+                        break
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        keep(future)
+                        on_progress(progress)
+            finally:
+                for future in list(running):  # interrupted: what is under way is paid for
+                    keep(future)
     return progress
 
 

@@ -211,6 +211,20 @@ def test_a_judged_run_reads_like_any_other(finished: Run, make_router: Callable[
     assert progress.spent_usd > 0 and progress.versions == ("fake/gpt-judge",)
 
 
+def test_verdicts_under_way_at_an_interruption_are_kept(
+    finished: Run, make_router: Callable[..., Router], tmp_path: Path
+) -> None:
+    router, target = make_router(judge=grade(3)), Run(tmp_path / "judged")
+
+    def interrupt(_: Judging) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_all(finished, target, router, on_progress=interrupt)
+    kept = read_judgements(target.directory / "judgements.jsonl")
+    assert len(kept) == len(router._transport.calls) == 8  # type: ignore[attr-defined]
+
+
 def test_nothing_is_judged_twice_and_failed_judging_is_asked_again(
     finished: Run, make_router: Callable[..., Router], tmp_path: Path
 ) -> None:
