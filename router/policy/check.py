@@ -95,12 +95,10 @@ def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) ->
 
 
 def _drop_gap(bar: Bar, task: str | None, why: str) -> str:
-    if why == DROP_NEEDS_ARTIFACT:
-        why += f", trained with model {bar.vs!r}"
     return (
-        f"bar {bar.shown()} of task {task or 'unknown'}: {why}; "
-        f"until then no other candidate serves. Run: clearbar train --outcomes FILE --out DIR, with outcomes of "
-        f"{bar.vs!r} and of the candidates"
+        f"bar {bar.shown()} of task {task or 'unknown'}: {why}; until a plan carries it, no candidate but "
+        f"{bar.vs!r} serves. Run: clearbar train --outcomes FILE --out DIR, with outcomes of {bar.vs!r} and of the "
+        "candidates"
     )
 
 

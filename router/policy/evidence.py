@@ -36,6 +36,9 @@ class Evidence(BaseModel):
     created: datetime
     expires: datetime | None
     """None: never (the model is pinned by the hash of its weights and cannot change)."""
+    judge: Annotated[Any, Field(exclude=True)] = None
+    """Who scored and how well that is known, where a judge did; its mistakes are in `mean` and `lower`, and only they
+    move routes, so a version of a policy is made without it."""
 
     @model_validator(mode="after")
     def _bound_lies_below(self) -> Evidence:
@@ -44,7 +47,7 @@ class Evidence(BaseModel):
         return self
 
 
-DROP_NEEDS_ARTIFACT = "max_drop bars need a promoted artifact"
+DROP_NEEDS_ARTIFACT = "a max_drop bar is carried by the plan of a promoted artifact alone"
 """Why no evidence file lets a model serve under such a bar; the reference itself drops nothing and may."""
 EvidenceTable = Mapping[tuple[str, str], Evidence]
 """By task and model id."""
@@ -116,10 +119,13 @@ def _below(evidence: Evidence, bar: Bar) -> str | None:
     if evidence.lower >= bar.min:
         return None
     more = samples_for_mean(evidence.mean, bar.min, bar.confidence)
-    remedy = f"about {more} samples at this mean would" if more else "no number of samples at this mean would"
+    remedy = f"about {more} samples at this mean would carry it"
+    if more is None:
+        remedy = "no number of samples at this mean would carry it"
+    elif evidence.judge is not None:  # what is unknown of the judge stays so, however many answers it scores
+        remedy = "a judge scored it; `clearbar eval report` says whether samples or labels are missing"
     return (
-        f"below bar {bar.min:g}: mean {evidence.mean:.3f} on n={evidence.n}, "
-        f"lower bound {evidence.lower:.3f}; {remedy} carry it"
+        f"below bar {bar.min:g}: mean {evidence.mean:.3f} on n={evidence.n}, lower bound {evidence.lower:.3f}; {remedy}"
     )
 
 

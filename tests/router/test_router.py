@@ -84,7 +84,8 @@ def test_a_candidate_without_evidence_is_dropped_and_the_fallback_serves(make: M
 def test_under_a_bar_of_a_drop_only_the_reference_serves_without_an_artifact(make: Make) -> None:
     decision = make().explain(HELLO, task="near")
     assert decision.plan == ("large",)
-    assert {c.model: c.reason for c in decision.candidates}["small"] == "max_drop bars need a promoted artifact"
+    reasons = {candidate.model: candidate.reason for candidate in decision.candidates}
+    assert reasons["small"] == "a max_drop bar is carried by the plan of a promoted artifact alone"
     # Raised by the request, the bar asks for evidence of the reference, too.
     assert make().explain(HELLO, task="near", bar=0.5).plan == ()
 

@@ -58,9 +58,9 @@ def test_a_bar_of_a_drop_needs_an_artifact_trained_with_its_model(tmp_path: Path
     (finding,) = findings(tmp_path, drop, "small", "large")
     assert finding.level == "evidence"
     assert finding.text == (
-        f"{tmp_path / 'p.yaml'}:7: bar drop 0.02 vs large of task qa: max_drop bars need a promoted artifact, trained "
-        "with model 'large'; until then no other candidate serves. Run: clearbar train --outcomes FILE --out DIR, with "
-        "outcomes of 'large' and of the candidates"
+        f"{tmp_path / 'p.yaml'}:7: bar drop 0.02 vs large of task qa: a max_drop bar is carried by the plan of a "
+        "promoted artifact alone; until a plan carries it, no candidate but 'large' serves. Run: clearbar train "
+        "--outcomes FILE --out DIR, with outcomes of 'large' and of the candidates"
     )
     assert findings(tmp_path, drop.replace("[small, large]", "[large]")) == []  # nothing is routed down
 

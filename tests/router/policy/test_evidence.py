@@ -68,6 +68,8 @@ def test_good_evidence_carries_the_bar(kept: dict[str, Any]) -> None:
         pytest.param(
             {"bar": 0.88}, "below bar 0.88: mean 0.900 on n=200, lower bound 0.860; about", id="below the bar"
         ),
+        pytest.param({"bar": 0.88, "judge": {"labels": 40}}, "whether samples or labels are missing", id="judged"),
+        pytest.param({"bar": 0.95, "judge": {"labels": 40}}, "no number of samples", id="a judge's mean below the bar"),
         pytest.param({"bar": 0.95}, "no number of samples at this mean would carry it", id="mean below the bar"),
     ],
 )
