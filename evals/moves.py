@@ -64,13 +64,18 @@ class Proposal:
         return "\n".join(lines)
 
 
-def proposals(run: Run, router: Asks) -> list[Proposal]:
+def proposals(run: Run, router: Asks, *, candidates: Sequence[str] | None = None) -> list[Proposal]:
     """Who could serve each task of a run cheaper by its evidence, and which candidate its evidence refutes.
+
+    Args:
+        run: a run.
+        router: routes by the policy in question.
+        candidates: only these may move; default all.
 
     Raises:
         EvalError: the run is no evidence (see `evals.propose.evidence`).
     """
-    evidence(run)  # refuses a run with many failures or a version that changed
+    evidence(run, candidates=candidates)  # refuses a run with many failures or a version that changed
     by_task: dict[str, list[Standing]] = {}
     for standing in standings(run):
         by_task.setdefault(standing.task, []).append(standing)
@@ -88,12 +93,13 @@ def proposals(run: Run, router: Asks) -> list[Proposal]:
         serving = decision.plan[0] if decision.plan else None
         about = Proposal(task=task, model="", kind="", rule=decision.rule, position=named[0], serving=serving,
                          bar=asked.min, lower=0.0, n=0)  # fmt: skip
-        if (best := _cheapest(reached, asked.min, asked.confidence)) is not None and best.candidate != serving:
+        chosen = [one for one in reached if candidates is None or one.candidate in candidates]
+        if (best := _cheapest(chosen, asked.min, asked.confidence)) is not None and best.candidate != serving:
             current = next((one for one in reached if one.candidate == serving), None)
             if current is None or current.cost_usd is None or (best.cost_usd or 0) < current.cost_usd:
                 kind = "serves" if best.candidate in rule.candidates else "enters"
                 found.append(_compared(run, _at(about, best, kind), samples))
-        for one in reached:
+        for one in chosen:
             if one.candidate in rule.candidates and _fails(one, asked.min):
                 found.append(_at(about, one, "leaves"))
     return found

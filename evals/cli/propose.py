@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from evals.cli.shared import TOO_LITTLE, chosen_candidates
 from evals.types import EvalError, NotEnoughEvidenceError
+
+if TYPE_CHECKING:
+    from evals.store import Run
 
 
 @click.command()
@@ -39,27 +44,27 @@ def propose(
     except NotEnoughEvidenceError as error:
         click.echo(f"clearbar: {error}", err=True)
         return TOO_LITTLE
-    if out is not None:
-        paths = write_evidence(found, out)
-        if as_json:
-            click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        else:
-            for path, one in zip(paths, found, strict=True):
-                click.echo(f"{path}: mean {one['mean']:.3f}, lower bound {one['lower']:.3f}, n {one['n']}")
+    paths = [] if out is None else write_evidence(found, out)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        for path, one in zip(paths, found, strict=False):
+            click.echo(f"{path}: mean {one['mean']:.3f}, lower bound {one['lower']:.3f}, n {one['n']}")
     if diff is not None:
-        _write_diff(rundir, policy, diff)
+        _write_diff(run, wanted, policy, diff)
     return 0
 
 
-def _write_diff(rundir: str, policy: str | None, diff: str) -> None:
+def _write_diff(run: Run, candidates: Sequence[str] | None, policy: str | None, diff: str) -> None:
     import tempfile
 
     from evals.moves import proposals, written_diff
-    from evals.store import Run
     from router import Router
 
     with tempfile.TemporaryDirectory() as state, Router(policy, state) as router:
-        text = written_diff(proposals(Run(rundir), router), router)
+        if Path(diff).exists() and Path(diff).samefile(router.policy.path):
+            raise EvalError(f"--diff {diff}: is the policy itself, which only a person edits; give another file")
+        text = written_diff(proposals(run, router, candidates=candidates), router)
     if diff == "-":
         click.echo(text, nl=False)
         return

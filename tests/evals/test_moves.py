@@ -169,3 +169,17 @@ def test_the_command_writes_the_diff_and_asks_for_somewhere_to_write(
     assert "@@" in (tmp_path / "change.diff").read_text(encoding="utf-8")
     assert (tmp_path / "evidence" / "qa--small.json").is_file()
     assert "--out DIR" in str(clearbar().exception)  # type: ignore[attr-defined]
+
+
+def test_the_diff_never_replaces_the_policy(make_run: Callable[..., Run], make_router: Callable[[str], Router]) -> None:
+    run, router = make_run({"small": 0, "large": 0}), make_router(POLICY)
+    arguments = ["propose", str(run.directory), "--policy", str(router.policy.path), "--diff", str(router.policy.path)]
+    assert "only a person edits" in str(CliRunner().invoke(eval_group, arguments, standalone_mode=False).exception)
+    assert Path(router.policy.path).read_text(encoding="utf-8") == POLICY
+
+
+def test_only_the_named_candidates_move(make_run: Callable[..., Run], make_router: Callable[[str], Router]) -> None:
+    run, router = make_run({"small": 0, "large": 0}), make_router(POLICY)
+    options = ["--policy", str(router.policy.path), "--candidates", "large", "--diff", "-", "--json"]
+    said = CliRunner().invoke(eval_group, ["propose", str(run.directory), *options], standalone_mode=False).stdout
+    assert '"model": "large"' in said and "small" not in said and "nothing to change" in said
