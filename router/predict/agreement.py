@@ -35,10 +35,31 @@ SHAPE = (
     "log_numbers",
 )
 """What an answer and the response around it look like, whatever they say."""
-VOTE_COLUMNS = 18
-WIDTH = VOTE_COLUMNS + len(SHAPE)
-"""Columns of a contender: the vote, then the shape of the answer."""
-SLOPES = (0, 7, 10, *range(VOTE_COLUMNS, WIDTH))
+VOTE = (
+    "support",
+    "support_of_others",
+    "log_asked",
+    "log_agreeing",
+    "is_unanimous",
+    "unanimous_log_asked",
+    "share_agreeing",
+    "ease",
+    "trust",
+    "trust_behind_best",
+    "length",
+    "length_of_all",
+    "other_answers",
+    "is_silent",
+    "share_silent",
+    "unanimous_ease",
+    "alone_ease",
+    "ease_log_asked",
+)
+"""What the vote says of an answer, in the order of `Acceptance.contenders`; ease and trust are expected log-odds, of
+all models and of those behind the answer."""
+COLUMNS = (*VOTE, *SHAPE)
+"""Columns of a contender."""
+SLOPES = tuple(COLUMNS.index(name) for name in ("support", "ease", "length", *SHAPE))
 """Columns whose weight differs between tasks."""
 _DOUBT = re.compile(
     r"\b(?:however|but|wait|assum\w*|approximat\w*|cannot|unclear|seems?|appears?|likely|probably|maybe|perhaps|"
@@ -142,7 +163,7 @@ class Acceptance:
     """Shape (tasks + 1, m): mean log length of each model's responses by task; the last row is for unknown tasks."""
     length_scale: Floats
     center: Floats
-    """Shape (WIDTH,): training mean of each column."""
+    """Shape (len(COLUMNS),): training mean of each column."""
     scale: Floats
     weights: Floats
     """Of `design`'s columns."""
@@ -157,10 +178,10 @@ class Acceptance:
             called: shape (n, m), which models have been asked; at least one in every row.
             expected: shape (n, m), log-odds of each model's quality before any answer.
             task: shape (n,), -1 for unknown.
-            leaf: shape (n,), finest known label (`Labels.leaf`), -1 for unknown.
+            leaf: shape (n,), finest known label, -1 for unknown.
         """
         chances, models = [], []
-        for _, columns, model, is_there in self.contenders(given, called, expected, task):
+        for columns, model, is_there in self.contenders(given, called, expected, task):
             scored = self.design(columns, task, leaf) @ self.weights
             chances.append(np.where(is_there, sigmoid(scored), -1.0))
             models.append(model)
@@ -169,8 +190,8 @@ class Acceptance:
 
     def contenders(
         self, given: Given, called: Mask, expected: Floats, task: Indices
-    ) -> list[tuple[int, Floats, Indices, Mask]]:
-        """The two best supported answers: rank, columns (n, WIDTH), the most trusted model behind it, is there one.
+    ) -> list[tuple[Floats, Indices, Mask]]:
+        """The two best supported answers: columns (n, len(COLUMNS)), most trusted model behind it, is there one.
 
         The first contender of a row without any answer is the response of the most trusted model.
         """
@@ -179,7 +200,7 @@ class Acceptance:
         order = np.argsort(-chance, axis=1, kind="stable")
         other_answers = (chance > 0).sum(axis=1) - 1.0
         asked = called.sum(axis=1)
-        hardness = expected.mean(axis=1)
+        ease = expected.mean(axis=1)
         length = (given.length - self.length_center[task]) / self.length_scale[task]
         best_asked = np.where(called, expected, -np.inf).max(axis=1)
         for rank in (0, 1):
@@ -201,7 +222,7 @@ class Acceptance:
                 unanimous,
                 unanimous * np.log(asked),
                 agree / asked,
-                hardness,
+                ease,
                 trusted.max(axis=1),
                 trusted.max(axis=1) - best_asked,
                 np.where(own, length, 0.0).sum(axis=1) / agree,
@@ -209,23 +230,23 @@ class Acceptance:
                 other_answers,
                 ~is_there,
                 (called & (given.group < 0)).sum(axis=1) / asked,
-                hardness * unanimous,
-                hardness * (asked == 1),
-                hardness * np.log(asked),
+                ease * unanimous,
+                ease * (asked == 1),
+                ease * np.log(asked),
             ]
             shaped = np.column_stack([*columns, given.shape[rows, model]])
-            found.append((rank, shaped, model, is_there | (rank == 0)))
+            found.append((shaped, model, is_there | (rank == 0)))
         return found
 
     def design(self, columns: Floats, task: Indices, leaf: Indices) -> Floats:
         """Columns of the logistic regression.
 
         A constant, the scaled columns, a constant for each leaf, then for each task a constant and its own slopes:
-        shape (n, 1 + WIDTH + leaves + tasks * (1 + len(SLOPES))).
+        shape (n, 1 + len(COLUMNS) + leaves + tasks * (1 + len(SLOPES))).
         """
         scaled = (columns - self.center) / self.scale
         tasks = len(self.length_center) - 1
-        leaves = len(self.weights) - 1 - WIDTH - tasks * (1 + len(SLOPES))
+        leaves = len(self.weights) - 1 - len(COLUMNS) - tasks * (1 + len(SLOPES))
         of_task = one_hot(task, tasks)
         slopes = [of_task * scaled[:, [column]] for column in SLOPES]
         return np.hstack([np.ones((len(scaled), 1)), scaled, one_hot(leaf, leaves), of_task, *slopes])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.answers import answer_of, options_of
+from router.answers import Answer, answer_of, options_of
 from router.predict.agreement import SHAPE, Acceptance, Given, grouped, shape_of
 from router.predict.calibrate import sigmoid
 from router.predict.labels import Floats, Indices
@@ -140,7 +140,9 @@ class Climb:
         self._expected = expected[None]
         self._task, self._leaf = np.array([task]), np.array([leaf])
         self._prompt, self._options = prompt, options_of(prompt)
-        self._heard: dict[int, str] = {}
+        self._answers: dict[int, Answer] = {}
+        self._heard: tuple[int, ...] = ()
+        self._is_blank = True
         self._given = Given(
             group=np.full((1, len(expected)), -1),
             shape=np.zeros((1, len(expected), len(SHAPE))),
@@ -160,15 +162,20 @@ class Climb:
     def again(self, price: float) -> Climb:
         """The same request from the start at another price, remembering what the same answers came to."""
         other = copy.copy(self)
-        other._price, other._heard, other.chance, other.model = price, {}, 0.0, None
+        other._price, other._heard, other._is_blank, other.chance, other.model = price, (), True, 0.0, None
         return other
 
     def hear(self, model: int, response: str, output_tokens: int) -> None:
         """Take in what a model answered."""
-        self._heard[model] = response
+        if model not in self._answers:
+            self._answers[model] = answer_of(response, self._options)
+            self._given.shape[0, model] = shape_of(self._answers[model], response, self._prompt)
+            self._given.length[0, model] = np.log1p(output_tokens)
+        self._heard = (*self._heard, model)
+        self._is_blank = self._is_blank and not response.strip()
         called = frozenset(self._heard)
         if called not in self._known:
-            self._known[called] = self._judge(model, response, output_tokens)
+            self._known[called] = self._judge()
         self.chance, self.model = self._known[called]
 
     def wants(self, model: int) -> bool:
@@ -179,19 +186,17 @@ class Climb:
         """
         if model not in self._ladder.models:
             return False
-        if not any(heard.strip() for heard in self._heard.values()):
+        if self._is_blank:
             return True
         rung = self._ladder.models.index(model) - 1
         after = np.array([self._expected[0, model]])
         return float(self._ladder.value(rung, np.array([self.chance]), after)[0]) > self._price
 
-    def _judge(self, model: int, response: str, output_tokens: int) -> tuple[float, int]:
-        self._given.shape[0, model] = shape_of(answer_of(response, self._options), response, self._prompt)
-        self._given.length[0, model] = np.log1p(output_tokens)
+    def _judge(self) -> tuple[float, int]:
+        heard = list(self._heard)
         called = np.zeros(self._given.group.shape, dtype=bool)
-        called[0, list(self._heard)] = True
+        called[0, heard] = True
         self._given.group[:] = -1
-        keys = [answer_of(heard, self._options).key for heard in self._heard.values()]
-        self._given.group[0, list(self._heard)] = grouped(keys)
+        self._given.group[0, heard] = grouped([self._answers[model].key for model in heard])
         chance, best = self._acceptance.judge(self._given, called, self._expected, self._task, self._leaf)
         return float(chance[0]), int(best[0])

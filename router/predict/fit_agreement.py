@@ -7,12 +7,13 @@ models, every second one with the cheap models first, as cascades have them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.answers import answer_of, options_of
-from router.predict.agreement import SHAPE, SLOPES, WIDTH, Acceptance, Given, Mask, Votes, grouped, shape_of, voters
+from router.predict.agreement import COLUMNS, SHAPE, SLOPES, Acceptance, Given, Mask, Votes, grouped, shape_of, voters
 from router.predict.calibrate import sigmoid
 from router.predict.labels import Floats, Indices, shrunk_means
 
@@ -79,42 +80,28 @@ def fit_acceptance(
     rows, called = subsets(len(quality), dearness, random)
     votes = fit_votes(given.group, quality, expected, rows, called)
     center, scale = _lengths(given.length, task, tasks)
-    blank = Acceptance(
-        votes=votes,
-        length_center=center,
-        length_scale=scale,
-        center=np.zeros(WIDTH),
-        scale=np.ones(WIDTH),
-        weights=np.zeros(1),
-    )
-    seen = blank.contenders(given.rows(rows), called, expected[rows], task[rows])
-    kept = [(np.flatnonzero(is_there), rank) for rank, _, _, is_there in seen]
-    columns = np.concatenate([part[1][used] for part, (used, _) in zip(seen, kept, strict=True)])
-    labels = np.concatenate([quality[rows, part[2]][used] for part, (used, _) in zip(seen, kept, strict=True)])
-    source = np.concatenate([rows[used] for used, _ in kept])
-    weight = np.concatenate([np.full(len(used), SECOND_SHARE if rank else 1.0) for used, rank in kept]) / SUBSETS
-    spread = columns.std(axis=0)
     scaled = Acceptance(
         votes=votes,
         length_center=center,
         length_scale=scale,
-        center=columns.mean(axis=0),
-        scale=np.where(spread > 1e-6, spread, 1.0),
-        weights=np.zeros(1 + WIDTH + leaves + tasks * (1 + len(SLOPES))),
+        center=np.zeros(len(COLUMNS)),
+        scale=np.ones(len(COLUMNS)),
+        weights=np.zeros(1 + len(COLUMNS) + leaves + tasks * (1 + len(SLOPES))),
     )
+    first, second = scaled.contenders(given.rows(rows), called, expected[rows], task[rows])
+    there = np.flatnonzero(second[2])
+    columns = np.concatenate([first[0], second[0][there]])
+    labels = np.concatenate([quality[rows, first[1]], quality[rows, second[1]][there]])
+    source = np.concatenate([rows, rows[there]])
+    weight = np.concatenate([np.ones(len(rows)), np.full(len(there), SECOND_SHARE)]) / SUBSETS
+    spread = columns.std(axis=0)
+    scaled = replace(scaled, center=columns.mean(axis=0), scale=np.where(spread > 1e-6, spread, 1.0))
     design = scaled.design(columns, task[source], leaf[source])
     penalty = np.full(design.shape[1], SLOPE_PENALTY)
-    penalty[: 1 + WIDTH + leaves + tasks] = LABEL_PENALTY
-    penalty[: 1 + WIDTH] = COLUMN_PENALTY
+    penalty[: 1 + len(COLUMNS) + leaves + tasks] = LABEL_PENALTY
+    penalty[: 1 + len(COLUMNS)] = COLUMN_PENALTY
     penalty[0] = 0.01
-    return Acceptance(
-        votes=votes,
-        length_center=center,
-        length_scale=scale,
-        center=scaled.center,
-        scale=scaled.scale,
-        weights=ridge_logistic(design, labels, weight, penalty),
-    )
+    return replace(scaled, weights=ridge_logistic(design, labels, weight, penalty))
 
 
 def subsets(count: int, dearness: Floats, random: np.random.Generator) -> tuple[Indices, Mask]:
@@ -136,8 +123,8 @@ def fit_votes(group: Indices, quality: Floats, expected: Floats, rows: Indices, 
     members, columns = voters(group[rows], called, expected[rows])
     members = members.astype(np.float32)
     present = members.any(axis=1)
-    size = np.maximum((group[rows][:, :, None] == np.arange(present.shape[1])).sum(axis=1), 1)
-    mean = np.einsum("nm,nmk->nk", quality[rows], group[rows][:, :, None] == np.arange(present.shape[1])) / size
+    same = group[rows][:, :, None] == np.arange(present.shape[1])
+    mean = np.einsum("nm,nmk->nk", quality[rows], same) / np.maximum(same.sum(axis=1), 1)
     right = np.where(present, mean, 0.0)
     target = np.hstack([right, np.maximum(1.0 - right.max(axis=1, keepdims=True), 0.0)])
     target /= target.sum(axis=1, keepdims=True)

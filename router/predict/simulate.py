@@ -7,7 +7,7 @@ its value is taken from what acceptance predicts instead of from what happened (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -44,16 +44,8 @@ class Recorded:
 
     def rows(self, rows: Indices) -> Recorded:
         """Some of the queries."""
-        return Recorded(
-            given=self.given.rows(rows),
-            quality=self.quality[rows],
-            cost_usd=self.cost_usd[rows],
-            expected=self.expected[rows],
-            expected_cost=self.expected_cost[rows],
-            task=self.task[rows],
-            leaf=self.leaf[rows],
-            folds=self.folds[rows],
-        )
+        arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "given"}
+        return Recorded(given=self.given.rows(rows), **arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
