@@ -15,8 +15,12 @@ from router.types import to_json
 
 
 def response_text(payload: Mapping[str, Any]) -> str:
-    """The first choice's text of an OpenAI-shaped answer; where it calls tools instead, its calls as JSON."""
-    message = payload["choices"][0]["message"]
+    """The first choice's text of an OpenAI-shaped answer; where it calls tools instead, its calls as JSON.
+
+    Empty where there is no choice or no message: some providers leave them out under a content filter.
+    """
+    choices = payload.get("choices") or [{}]
+    message = choices[0].get("message") or {}
     text, calls = message.get("content") or "", message.get("tool_calls")
     return to_json({"tool_calls": calls}) if calls and not text else str(text)
 

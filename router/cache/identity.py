@@ -34,7 +34,7 @@ def identity_of(payload: Mapping[str, Any], prompt: str, others: Iterable[tuple[
     text = response_text(payload)
     key = _key(text, prompt)
     if key is not None:
-        return key
+        return key.encode(errors="replace").decode()  # lone surrogates have no UTF-8 form, and so no row
     for identity, other in others:
         if identity.startswith("long:") and same(text, response_text(other)):
             return identity

@@ -42,7 +42,8 @@ REMEMBERED = 4_096
 """Hits that can still teach something when they are rejected."""
 COMPARED = 3
 """Stored answers that a new one is compared with."""
-FAILURES = (sqlite3.Error, OSError, RouterError)
+PLAIN = (sqlite3.Error, OSError, RouterError)
+"""Failures whose message holds no text of a request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,7 @@ class SemanticCache:
                 )  # fmt: skip
         except NotAlike as refusal:
             return Found(caching, Cached(mode=caching.mode, outcome="refused", reason=str(refusal)))
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  a model can still answer
             _tell(error)
             return Found(caching, Cached(mode=caching.mode, outcome="refused", reason="the cache does not work"))
 
@@ -151,7 +152,7 @@ class SemanticCache:
                     decision.partition, found.text, vector, identity, model, payload, request.id,
                     ttl_s=found.caching.ttl,
                 )  # fmt: skip
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  the answer is paid for
             _tell(error)
 
     def forget(self, found: Found) -> None:
@@ -161,7 +162,7 @@ class SemanticCache:
         try:
             with self._shelf.turn():
                 self._promise(found.caching).tier.retract(found.decision)
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  the request has a result of its own
             _tell(error)
 
     def reject(self, request_id: str, entry: str | None = None) -> None:
@@ -182,7 +183,7 @@ class SemanticCache:
                     # It was served and stays so: only the label is new.
                     promise.tier.judge(replace(decision, outcome="miss"), wrong=True)
                     self._note(promise, decision, wrong=True)
-        except FAILURES as error:
+        except PLAIN as error:
             _tell(error)
 
     def close(self) -> None:
@@ -288,5 +289,6 @@ def _seed(secret: bytes) -> int:
     return int.from_bytes(secret[:8], "big")
 
 
-def _tell(error: BaseException) -> None:
-    log.warning("the semantic cache does not work (%s: %s); requests are served without", type(error).__name__, error)
+def _tell(error: Exception) -> None:
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, PLAIN) else type(error).__name__
+    log.warning("the semantic cache does not work (%s); requests are served without", reason)

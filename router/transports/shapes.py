@@ -26,9 +26,10 @@ def chat_chunks(payload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Any whole chat answer as the chunks of a stream: one per word, then each choice's end, then the usage."""
     head = {name: value for name, value in payload.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
-    for choice in payload["choices"]:
+    for choice in payload.get("choices") or ():
         message = dict(choice.get("message") or {})
-        words = (message.pop("content", None) or "").split(" ")
+        content = message.pop("content", None) or ""
+        words = content.split(" ") if isinstance(content, str) else [content]
         if message.get("tool_calls"):
             message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(message["tool_calls"])]
         for position, word in enumerate(words):

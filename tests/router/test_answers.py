@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from router.answers import answer_of, extract, options_of, response_text
@@ -108,3 +110,11 @@ def test_a_response_that_runs_on_is_read_in_linear_time(text: str) -> None:
     answer_of(text)
     answer_of(text, OPTIONS)
     options_of(text)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{}, {"choices": []}, {"choices": None}, {"choices": [{}]}, {"choices": [{"message": None}]}],
+)
+def test_an_answer_without_a_message_is_an_empty_text(payload: dict[str, Any]) -> None:
+    assert response_text(payload) == ""

@@ -151,3 +151,14 @@ def test_a_tool_call_made_into_chunks_is_the_same_answer() -> None:
     tool_call = {"id": "c0", "type": "function", "function": {"name": "find", "arguments": "{}"}}
     whole["choices"][0] |= {"message": {"role": "assistant", "content": "", "tool_calls": [tool_call]}}
     assert assemble(list(chat_chunks(whole))) == whole
+
+
+@pytest.mark.parametrize("content", ["two words", "", [{"type": "text", "text": "in parts"}]])
+def test_a_whole_answer_in_chunks_is_the_same_answer(content: Any) -> None:
+    message = {"role": "assistant", "content": content}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {"total_tokens": 1}}
+    assert assemble(list(chat_chunks(whole))) == {**whole, "object": "chat.completion"}
+
+
+def test_an_answer_without_choices_is_an_empty_stream() -> None:
+    assert assemble(list(chat_chunks({})))["choices"] == []
