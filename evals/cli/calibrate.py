@@ -45,9 +45,8 @@ def calibrate(
     """
     from pathlib import Path
 
-    from evals.cli.judge import confirmed, worst_usd
-    from evals.cli.run import amount
-    from evals.cli.shared import BROKEN, TOO_LITTLE
+    from evals.cli.judge import worst_usd
+    from evals.cli.shared import BROKEN, TOO_LITTLE, amount, confirmed
     from evals.judges import load_rubric
     from evals.judges.labels import read_labels
     from evals.judges.measure import calibration_of, measure, plan_measurement
@@ -69,7 +68,7 @@ def calibrate(
         worst = worst_usd(router, plan.judges[0], rubric, texts)
         price = "price unknown" if worst is None else f"at most ${worst * plan.calls:.4f} at list price"
         click.echo(f"{len(labels)} labelled answers, {plan.calls} calls, {price}", err=True)
-        if plan.calls and not yes and not confirmed():
+        if plan.calls and not yes and not confirmed("Call the judge now?"):
             raise click.Abort()
         done = measure(plan, max_cost_usd=cap, worst_usd=worst, on_progress=_Counter(sum(map(len, plan.items))))
         if done.is_stopped_by_cap:

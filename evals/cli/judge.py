@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -40,8 +39,7 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
     Exits with 2 when the cap stopped it or a calibration is void, 3 when more than 5 % of the judge's calls failed.
     """
     from evals.calibration import read_calibration
-    from evals.cli.run import amount
-    from evals.cli.shared import BROKEN, TOO_LITTLE
+    from evals.cli.shared import BROKEN, TOO_LITTLE, amount, confirmed
     from evals.corrected import attach, judging_of
     from evals.judges.session import calls_at_once, judge_run, judged_manifest, plan_judging
     from evals.store import Run
@@ -65,7 +63,7 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
                                                   + (item.other or "") for item in items])  # fmt: skip
         price = "price unknown" if worst is None else f"at most ${worst * len(items):.4f} at list price"
         click.echo(f"{made.name}: {len(items)} answers, about {len(items) * made.calls_each} calls, {price}", err=True)
-        if items and not yes and not confirmed():
+        if items and not yes and not confirmed("Call the judge now?"):
             raise click.Abort()
         progress = judge_run(
             items, made, fresh, target, source.samples(), max_cost_usd=cap, worst_usd=worst,
@@ -94,17 +92,6 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
     if progress.failed > MAX_FAILED * max(1, progress.total):
         return BROKEN
     return TOO_LITTLE if progress.is_stopped_by_cap or void else 0
-
-
-def confirmed() -> bool:
-    """Whether a person agrees to the calls.
-
-    Raises:
-        EvalError: nobody is there to ask.
-    """
-    if not sys.stdin.isatty():
-        raise EvalError("nobody is here to confirm the calls above; add --yes")
-    return click.confirm("Call the judge now?", err=True)
 
 
 def _made(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
@@ -17,9 +15,11 @@ from evals.cli.shared import (
     TOO_LITTLE,
     allow_code_option,
     allowing_code,
+    amount,
     chosen_candidates,
     chosen_sources,
     concurrency_option,
+    confirmed,
 )
 from evals.types import EvalError, Failed
 
@@ -88,7 +88,7 @@ def run(
         plan = plan_run(asked, router, chosen, target, limit=limit, repeats=repeats)
         _show_plan(plan, chosen)
         _show_forecast(plan, asked, router, concurrency)
-        if plan.jobs and not yes and not _confirmed():
+        if plan.jobs and not yes and not confirmed("Call the models now?"):
             raise click.Abort()
         with shown() as show:
             progress = execute(
@@ -135,25 +135,6 @@ def run(
         click.echo(f"{progress.failed} calls failed; ask them again with --resume", err=True)
         return BROKEN if progress.failed > MAX_FAILED * progress.total else 0
     return 0
-
-
-def amount(text: str | None) -> Decimal | None:
-    """The dollars of --max-cost-usd; None where it was not given."""
-    if text is None:
-        return None
-    try:
-        amount = Decimal(text)
-    except ArithmeticError:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        raise EvalError(f"--max-cost-usd {text!r}: give an amount in USD, such as 0.50")
-    return amount
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise EvalError("nobody is here to confirm the calls above; add --yes")
-    return click.confirm("Call the models now?", err=True)
 
 
 def _show_plan(plan: Plan, candidates: Sequence[str]) -> None:

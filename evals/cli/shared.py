@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,27 @@ def chosen_sources(given: Sequence[str]) -> dict[str, str]:
             raise EvalError(f"--source {one!r}: give FILE, or TASK=FILE once for each task")
         sources[task] = path
     return sources
+
+
+def amount(text: str | None) -> Decimal | None:
+    """The dollars of --max-cost-usd; None where it was not given."""
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+    except ArithmeticError:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise EvalError(f"--max-cost-usd {text!r}: give an amount in USD, such as 0.50")
+    return amount
+
+
+def confirmed(question: str) -> bool:
+    """Whether a person agrees to the calls.
+
+    Raises:
+        EvalError: nobody is there to ask.
+    """
+    if not sys.stdin.isatty():
+        raise EvalError("nobody is here to confirm the calls above; add --yes")
+    return click.confirm(question, err=True)
