@@ -100,6 +100,24 @@ class Failed:
 Score: TypeAlias = Scored | Unscored | Failed
 
 
+def score_row(score: Score) -> dict[str, Any]:
+    """A score as plain JSON values."""
+    match score:
+        case Scored(value, reason):
+            return {"scored": value, "reason": reason}
+        case Unscored(reason):
+            return {"unscored": reason}
+        case Failed(error):
+            return {"failed": error}
+
+
+def score_of(row: Mapping[str, Any]) -> Score:
+    """Read back what `score_row` made."""
+    if "scored" in row:
+        return Scored(float(row["scored"]), row["reason"])
+    return Unscored(row["unscored"]) if "unscored" in row else Failed(row["failed"])
+
+
 class Scorer(Protocol):
     """Judges one answer against its reference. Pure: the same arguments always give the same score."""
 
@@ -127,20 +145,12 @@ class Result:
 
     def to_row(self) -> dict[str, Any]:
         """The result as plain JSON values."""
-        score: dict[str, Any]
-        match self.score:
-            case Scored(value, reason):
-                score = {"scored": value, "reason": reason}
-            case Unscored(reason):
-                score = {"unscored": reason}
-            case Failed(error):
-                score = {"failed": error}
         return {
             "suite_sha256": self.cell.suite_sha256,
             "sample": self.cell.sample,
             "candidate": self.cell.candidate,
             "repeat": self.cell.repeat,
-            "score": score,
+            "score": score_row(self.score),
             "response": self.response,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
@@ -157,14 +167,6 @@ class Result:
         Raises:
             KeyError, TypeError, ValueError: the row is not one of ours.
         """
-        given = row["score"]
-        score: Score
-        if "scored" in given:
-            score = Scored(float(given["scored"]), given["reason"])
-        elif "unscored" in given:
-            score = Unscored(given["unscored"])
-        else:
-            score = Failed(given["failed"])
         return cls(
             cell=Cell(
                 suite_sha256=row["suite_sha256"],
@@ -172,7 +174,7 @@ class Result:
                 candidate=row["candidate"],
                 repeat=row["repeat"],
             ),
-            score=score,
+            score=score_of(row["score"]),
             response=row["response"],
             input_tokens=row["input_tokens"],
             output_tokens=row["output_tokens"],

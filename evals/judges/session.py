@@ -28,7 +28,7 @@ from evals.judges.models import Judge, Judged
 from evals.judges.rubric import Rubric
 from evals.plan import Asks
 from evals.store import Manifest, Run
-from evals.types import Cell, EvalError, Failed, Result, Sample, Score, Scored, Unscored
+from evals.types import Cell, EvalError, Failed, Result, Sample, Score, Unscored, score_of, score_row
 
 AT_ONCE = 8
 """Answers judged at once by hosted models."""
@@ -242,17 +242,10 @@ def _count(progress: Judging, judged: Judged) -> None:
 
 
 def _append(log: IO[bytes], cell: Cell, judge: Judge, judged: Judged) -> None:
-    match judged.score:
-        case Scored(value, reason):
-            score: dict[str, object] = {"scored": value, "reason": reason}
-        case Unscored(reason):
-            score = {"unscored": reason}
-        case Failed(error):
-            score = {"failed": error}
     row = {
         **asdict(cell),
         "judge": judge.name,
-        "score": score,
+        "score": score_row(judged.score),
         "cost_usd": None if judged.cost_usd is None else str(judged.cost_usd),
         "calls": judged.calls,
         "versions": judged.versions,
@@ -273,17 +266,11 @@ def _rows(path: Path) -> Iterator[tuple[Cell, Judged]]:
             row = json.loads(line)
         except ValueError:
             continue
-        given = row["score"]
-        score: Score
-        if "scored" in given:
-            score = Scored(given["scored"], given["reason"])
-        else:
-            score = Unscored(given["unscored"]) if "unscored" in given else Failed(given["failed"])
         cost = None if row["cost_usd"] is None else Decimal(row["cost_usd"])
         yield (
             Cell(**{name: row[name] for name in ("suite_sha256", "sample", "candidate", "repeat")}),
             Judged(
-                score=score,
+                score=score_of(row["score"]),
                 cost_usd=cost,
                 calls=row["calls"],
                 versions=tuple(row["versions"]),
