@@ -52,6 +52,8 @@ MOST_LABELS = 20_000
 MOST_BYTES = 256_000
 """Of one answer."""
 WRITES_PER_CULL = 128
+BUSY_TIMEOUT_S = 1.0
+"""A request that is paid for waits no longer than this for other processes that write."""
 WIDTH_BYTES = 384 * 4
 
 
@@ -101,7 +103,7 @@ class Shelf:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_CREAT, 0o600))
-        self._db = Database(path, MIGRATIONS)
+        self._db = Database(path, MIGRATIONS, busy_timeout_s=BUSY_TIMEOUT_S)
         self._writes = 0
 
     def turn(self) -> AbstractContextManager[Connection]:

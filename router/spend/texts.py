@@ -36,7 +36,7 @@ CREATE INDEX texts_expire ON texts (expires_us);
 CREATE INDEX texts_at ON texts (at_us);
 """,
 )
-BUSY_TIMEOUT_MS = 1_000
+BUSY_TIMEOUT_S = 1.0
 """A request that is paid for waits no longer than this to have its text written."""
 EXPIRED_PER_WRITE = 20
 """More than one, so that a backlog melts; few, so that no request pays for a large one."""
@@ -59,7 +59,7 @@ class Texts:
     def __init__(
         self, folder: Path, *, is_redacted: bool = True, keep_days: int = 30, tasks: Collection[str] | None = None
     ) -> None:
-        self._db = Database(folder / FILE, MIGRATIONS)
+        self._db = Database(folder / FILE, MIGRATIONS, busy_timeout_s=BUSY_TIMEOUT_S)
         self._is_redacted, self._keep_us = is_redacted, keep_days * DAY_US
         self._tasks = None if tasks is None else frozenset(tasks)
 
@@ -110,7 +110,6 @@ class Texts:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._db.connection() as connection:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA secure_delete = ON")  # else deleted text stays in the file's free pages
             with self._db.transaction():
                 yield connection

@@ -22,14 +22,15 @@ class Database(ForkSafe):
     Args:
         path: the file; its folder is made when missing.
         migrations: SQL scripts; script n brings a file from schema number n to n + 1.
+        busy_timeout_s: how long a write waits for other processes that write.
 
     Raises:
         StoreError: the file has a newer schema than this version knows, or is no database.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str]) -> None:
+    def __init__(self, path: Path, migrations: Sequence[str], *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.path = path
-        self._migrations = migrations
+        self._migrations, self._busy_timeout_s = migrations, busy_timeout_s
         self._connection: sqlite3.Connection | None = None
         super().__init__()
         try:
@@ -75,7 +76,7 @@ class Database(ForkSafe):
     def _open(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
             )
             _use_wal(connection)
             # NORMAL: a commit outlives the process, also under kill -9; only a power cut may lose the last ones.
@@ -88,17 +89,12 @@ class Database(ForkSafe):
         with self.connection() as connection:
             if self._schema_number(connection) == len(self._migrations):
                 return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self.transaction():
                 # Read again under the lock: another process may have migrated meanwhile.
                 for number in range(self._schema_number(connection), len(self._migrations)):
                     for statement in self._migrations[number].split(";\n\n"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {number + 1}")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     def _schema_number(self, connection: sqlite3.Connection) -> int:
         try:

@@ -375,6 +375,19 @@ def test_an_answer_with_half_a_character_is_handed_over(make: Make, answer: str)
     assert [one.complete(ask(text), task="cheap").text for text in ("How do I pay?", "How can I pay?")] == [answer] * 2
 
 
+def test_a_file_that_another_process_keeps_locked_costs_no_answer(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("router.cache.shelf.BUSY_TIMEOUT_S", 0.02)
+    one = make()
+    other = sqlite3.connect(tmp_path / "state/semantic.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert one.complete(ask("How do I pay?"), task="cheap").cost_usd
+    other.close()
+    assert "database is locked" in caplog.text
+    assert rows(tmp_path, "SELECT COUNT(*) FROM entries") == [(0,)]
+
+
 def test_an_embedder_that_fails_costs_no_answer(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,7 +121,7 @@ def test_only_the_tasks_that_are_named(make: MakeRouter, tmp_path: Path) -> None
 def test_a_text_that_cannot_be_written_costs_no_answer(
     make: MakeRouter, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.spend.texts.BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("router.spend.texts.BUSY_TIMEOUT_S", 0.02)
     with make("data: {store_text: full}") as router, caplog.at_level(logging.WARNING):
         ask(router, "first")
         other = sqlite3.connect(tmp_path / "state" / FILE, isolation_level=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from router.errors import StoreError
 from router.stores.sqlite import Database
 
 NOTES = ("CREATE TABLE notes (text TEXT NOT NULL);",)
@@ -103,3 +104,13 @@ def test_a_closed_file_opens_again_for_a_call_that_was_still_running(tmp_path: P
     add(database, "late")
     database.close()
     assert stored(tmp_path / "notes.sqlite3") == ["late"]
+
+
+def test_a_file_that_others_keep_locked_is_named_when_it_cannot_be_made_ready(tmp_path: Path) -> None:
+    path = tmp_path / "notes.sqlite3"
+    Database(path, NOTES).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match=r"notes.sqlite3: cannot be written \(database is locked\)"):
+        Database(path, (*NOTES, "CREATE TABLE more (text TEXT);"), busy_timeout_s=0.02)
+    other.close()
