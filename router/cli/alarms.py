@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from router.cli.state import STATE, folder_of, open_ledger
 from router.types import to_json
 
 if TYPE_CHECKING:
     from router.predict.alarm import Watch
-    from router.spend.ledger import Ledger
 
 BAR_FAILED = 1
-_STATE = click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
 
 
 @click.group()
@@ -26,14 +22,14 @@ def alarms() -> None:
 
 
 @alarms.command(name="list")
-@_STATE
+@STATE
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on standard output.")
 @click.pass_context
 def list_command(ctx: click.Context, state: Path | None, as_json: bool) -> None:
     """Show every task with scored answers under a bar: 0 no alarm, 1 an alarm."""
     from router.predict.learner import Learner
 
-    with _ledger(state) as ledger:
+    with open_ledger(folder_of(state)) as ledger:
         watches = Learner(ledger).now().watches
     if as_json:
         rows = [
@@ -58,12 +54,12 @@ def list_command(ctx: click.Context, state: Path | None, as_json: bool) -> None:
 @alarms.command()
 @click.argument("task")
 @click.option("--note", default="", help="What was found; kept in the ledger.")
-@_STATE
+@STATE
 def ack(task: str, note: str, state: Path | None) -> None:
     """Acknowledge the alarm of TASK: it starts afresh, and the task is routed by its policy again."""
     from router.predict.learner import Learner
 
-    with _ledger(state) as ledger:
+    with open_ledger(folder_of(state)) as ledger:
         watches = Learner(ledger).now().watches
         if task not in watches or not watches[task].raised:
             raised = ", ".join(sorted(name for name, one in watches.items() if one.raised)) or "none"
@@ -74,17 +70,3 @@ def ack(task: str, note: str, state: Path | None) -> None:
 
 def _state(watch: Watch) -> str:
     return "ALARM" if watch.raised else "warning" if watch.warns else "quiet"
-
-
-@contextmanager
-def _ledger(state: Path | None) -> Iterator[Ledger]:
-    from router.spend.ledger import Ledger
-
-    path = Path(state or os.environ.get("CLEARBAR_STATE") or ".clearbar") / "ledger.sqlite3"
-    if not path.is_file():
-        raise click.ClickException(f"{path}: no ledger here yet; it is made by the first request")
-    ledger = Ledger(path)
-    try:
-        yield ledger
-    finally:
-        ledger.close()

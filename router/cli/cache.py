@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from router.cli.state import STATE, folder_of, open_ledger
+from router.types import to_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,31 +64,21 @@ def replay(stream: Path, max_error: float, out: Path, seed: int) -> None:
     click.echo(summary.text(), err=True)
 
 
-STATE = click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
-
-
 @cache.command()
 @STATE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def stats(state: Path | None, as_json: bool) -> None:
     """Show what the cache served, would have served in shadow, and holds."""
     from router.cache.shelf import Shelf
-    from router.spend.ledger import Ledger
-    from router.types import to_json
 
-    folder = _folder(state)
-    if not (folder / "ledger.sqlite3").is_file():
-        raise click.ClickException(f"{folder}: no ledger here yet; it is made by the first request")
-    ledger = Ledger(folder / "ledger.sqlite3")
-    try:
+    folder = folder_of(state)
+    with open_ledger(folder) as ledger:
         served = ledger.rows("SELECT cache, COUNT(*) AS requests FROM requests GROUP BY cache ORDER BY cache")
         said = ledger.rows(
             "SELECT json_extract(decision, '$.semantic.mode') AS mode, "
             "json_extract(decision, '$.semantic.outcome') AS outcome, "
             "json_extract(decision, '$.semantic.saves_usd') AS saves FROM requests WHERE mode IS NOT NULL"
         )
-    finally:
-        ledger.close()
     counts: dict[str, int] = {}
     saved: dict[str, Decimal] = {}
     for row in said:
@@ -95,9 +88,8 @@ def stats(state: Path | None, as_json: bool) -> None:
             saved[row["mode"]] = saved.get(row["mode"], Decimal(0)) + Decimal(row["saves"])
     holds = {}
     if (folder / "semantic.sqlite3").is_file():
-        shelf = Shelf(folder / "semantic.sqlite3")
-        holds = shelf.counts()
-        shelf.close()
+        with closing(Shelf(folder / "semantic.sqlite3")) as shelf:
+            holds = shelf.counts()
     found = {"requests": {row["cache"]: row["requests"] for row in served}, "semantic": counts,
              "expected_saving_usd": saved, "holds": holds}  # fmt: skip
     if as_json:
@@ -121,21 +113,15 @@ def purge(state: Path | None) -> None:
     from router.cache.shelf import Shelf
     from router.stores.disk import TextStore
 
-    folder = _folder(state)
+    folder = folder_of(state)
     gone = 0
     if (folder / "semantic.sqlite3").is_file():
-        shelf = Shelf(folder / "semantic.sqlite3")
-        gone += shelf.purge()
-        shelf.close()
+        with closing(Shelf(folder / "semantic.sqlite3")) as shelf:
+            gone += shelf.purge()
     if (folder / "cache").is_dir():
-        store = TextStore(folder / "cache")
-        gone += store.clear()
-        store.close()
+        with closing(TextStore(folder / "cache")) as store:
+            gone += store.clear()
     click.echo(f"deleted {gone:,} stored answers")
-
-
-def _folder(state: Path | None) -> Path:
-    return Path(state or os.environ.get("CLEARBAR_STATE") or ".clearbar")
 
 
 def _read(stream: Path) -> pa.Table:

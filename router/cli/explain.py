@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.cli.state import STATE, folder_of, open_ledger
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ CANNOT_TELL = 2
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag, named or free-form; repeatable.")
 @click.option("--model", help="Pin a model of the policy.")
 @click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default as for the library.")
-@click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
+@STATE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def explain(
@@ -39,7 +38,7 @@ def explain(
         raise click.UsageError("give one of TEXT, --id ID, --reproduce ID")
     if text is None and (task or tags or model):
         raise click.UsageError("--task, --tag and --model belong to TEXT; a past request has its own")
-    folder = Path(state or os.environ.get("CLEARBAR_STATE") or ".clearbar")
+    folder = folder_of(state)
     if past is not None:
         facts = _past(past, folder)
         _show(facts["decision"], facts, as_json=as_json)
@@ -71,20 +70,11 @@ def _show(decision: Any, past: dict[str, Any] | None, *, as_json: bool) -> None:
     show(decision, past)
 
 
-def _ledger(folder: Path) -> Any:
-    from router.spend.ledger import Ledger
-
-    path = folder / "ledger.sqlite3"
-    if not path.is_file():
-        raise click.ClickException(f"{path}: no ledger here yet; it is made by the first request")
-    return closing(Ledger(path))
-
-
 def _past(request_id: str, folder: Path) -> dict[str, Any]:
     """A past request as the ledger has it: its end, its decision, its attempts."""
     from router.spend.ledger import from_pico
 
-    with _ledger(folder) as ledger:
+    with open_ledger(folder) as ledger:
         row, attempts = ledger.request(request_id), ledger.attempts(request_id)
     if row is None:
         raise click.ClickException(f"no request has the id {request_id!r} in {folder}; it is `completion.id`")
@@ -110,7 +100,7 @@ def _past(request_id: str, folder: Path) -> dict[str, Any]:
 def _reproduced(request_id: str, folder: Path, policy: Path | None, *, as_json: bool) -> int:
     from router.reproduce import reproduce
 
-    with _ledger(folder) as ledger:
+    with open_ledger(folder) as ledger:
         found = reproduce(request_id, ledger, folder, policy)
     if as_json:
         click.echo(to_json(found))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import closing
 from pathlib import Path
 
 import click
+
+from router.cli.state import STATE, folder_of
 
 
 @click.group()
@@ -18,7 +19,7 @@ def texts() -> None:
 @texts.command()
 @click.option("--older-than", "days", type=click.FloatRange(min=0), metavar="DAYS", help="Delete what is older.")
 @click.option("--all", "is_all", is_flag=True, help="Delete everything.")
-@click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
+@STATE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def purge(days: float | None, is_all: bool, state: Path | None, as_json: bool) -> None:
     """Delete stored texts for good; without an option, those whose time is over. The ledger keeps every row."""
@@ -26,7 +27,7 @@ def purge(days: float | None, is_all: bool, state: Path | None, as_json: bool) -
 
     if is_all and days is not None:
         raise click.UsageError("--all and --older-than contradict each other; give one of them")
-    folder = Path(state or os.environ.get("CLEARBAR_STATE") or ".clearbar")
+    folder = folder_of(state)
     deleted = left = 0
     if (folder / FILE).is_file():
         with closing(Texts(folder)) as kept:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from router.cli.state import STATE, folder_of, open_ledger
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -21,34 +21,30 @@ NOT_ENOUGH_EVIDENCE = 2
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--artifact", type=click.Path(path_type=Path), help="Artifact to decide by, instead of the policy's.")
-@click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
+@STATE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def value(ctx: click.Context, path: Path, artifact: Path | None, state: Path | None, as_json: bool) -> None:
     """Estimate what a policy would have earned on the ledger's scored requests: 0 done, 2 too little was seen."""
-    from contextlib import closing
     from datetime import UTC, datetime
 
     from router.hindsight import look_back
     from router.policy import load_policy
     from router.predict import Predictor
     from router.predict.value import value as estimate
-    from router.spend.ledger import Ledger
 
-    folder = Path(state or os.environ.get("CLEARBAR_STATE") or ".clearbar")
-    if not (folder / "ledger.sqlite3").is_file():
-        raise click.ClickException(f"{folder / 'ledger.sqlite3'}: no ledger here yet; it is made by the first request")
+    folder = folder_of(state)
     policy = load_policy(path)
     if artifact is not None:
         policy = replace(policy, artifact=artifact)
     predictor = Predictor.load(policy.artifact) if policy.artifact is not None else None
-    with closing(Ledger(folder / "ledger.sqlite3")) as ledger:
+    with open_ledger(folder) as ledger:
         seen = look_back(ledger, policy, predictor, datetime.now(UTC), folder)
     found = estimate(seen.records) if seen.records else None
     if as_json:
         click.echo(to_json({
             "requests": len(seen.records), "without_text": seen.without_text, "unserved": seen.unserved,
-            "suffices": found is not None and found.suffices, "value": asdict(found) if found else None,
+            "suffices": found is not None and found.suffices, "value": found,
         }))  # fmt: skip
     else:
         for line in _lines(path, seen, found):

@@ -1,0 +1,34 @@
+"""Where commands find the ledger and the stores beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from router.spend.ledger import Ledger
+
+STATE = click.option("--state", type=click.Path(path_type=Path), help="State folder; default as for the library.")
+
+
+def folder_of(state: Path | None) -> Path:
+    """The state folder, given or as for the library."""
+    from router._parts import state_folder
+
+    return state_folder(state)
+
+
+@contextmanager
+def open_ledger(folder: Path) -> Iterator[Ledger]:
+    """The ledger of a state folder; a command that only reads makes none."""
+    from router.spend.ledger import Ledger
+
+    path = folder / "ledger.sqlite3"
+    if not path.is_file():
+        raise click.ClickException(f"{path}: no ledger here yet; it is made by the first request")
+    with closing(Ledger(path)) as ledger:
+        yield ledger
