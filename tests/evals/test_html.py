@@ -112,6 +112,7 @@ class Reader(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.blocks: list[str] = []
+        self.text = ""
         self.feed(text)
         self.close()
 
@@ -124,6 +125,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        self.text += data
         if self.open and self.open[-1] == "script":
             self.blocks.append(data)
 
@@ -177,7 +179,6 @@ def test_hostile_text_stays_text_wherever_it_stands(tmp_path: Path) -> None:
     assert page.open == []
     assert len(page.all("script")) == 2
     assert not [attributes for _, attributes in page.elements if "onclick" in attributes]
-    assert not page.all("b") or all("onclick" not in b for b in page.all("b"))
     data = json.loads(page.blocks[0])
     assert data["tasks"] == [evil] and data["candidates"] == ["small", evil]
 
@@ -385,3 +386,4 @@ def test_in_a_browser_a_search_can_find_nothing_and_says_so(run: Run, tmp_path: 
     write_page(run, page)
     found = dom(page, "q=nowhere-to-be-found", tmp_path)
     assert not [b for b in found.all("button") if b.get("class") == "row"]
+    assert f"0 of {len(read_page(run).samples)} samples" in found.text

@@ -142,7 +142,7 @@ def test_no_text_stays_in_the_memory() -> None:
     remembering = Embedder()
     remembering._loaded = shared().load()
     remembering.embed(["a secret sentence"])
-    assert all(len(key) == 16 for key in remembering._rows)
+    assert [len(key) for key in remembering._rows] == [16]
 
 
 def test_what_is_returned_can_be_changed_without_changing_the_memory() -> None:

@@ -271,9 +271,11 @@ def test_odd_input_gets_a_decision_and_never_an_exception(make: Make, messages: 
 
 @pytest.mark.parametrize("text", GREETINGS)
 def test_forty_languages_get_a_decision(make: Make, text: str) -> None:
-    for task in ("sums", None):
-        decision = make().explain([{"role": "user", "content": text}], task=task)
-        assert all(one.predicted_high is not None for one in decision.candidates if decision.strategy == "cascade")
+    messages = [{"role": "user", "content": text}]
+    decision = make().explain(messages, task="sums")
+    assert decision.strategy == "cascade"
+    assert all(one.predicted_high is not None for one in decision.candidates)
+    assert make().explain(messages).rule
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -11,8 +11,6 @@ from tables import make
 
 from router.predict import Predictor
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared/data/outcomes"
-
 
 def clearbar(*arguments: object) -> subprocess.CompletedProcess[str]:
     code = "from router.cli import main; main()"
@@ -63,13 +61,3 @@ def test_a_directory_with_other_files_is_refused_before_training(tables: tuple[P
     done = clearbar("train", "--outcomes", tables[0], "--out", tmp_path)
     assert done.returncode == 3
     assert "holds other files" in done.stderr
-
-
-def test_recorded_outcomes_train_and_predict_better_than_the_table(tmp_path: Path) -> None:
-    path = SHARED / "routellm_gsm8k.parquet"
-    if not path.is_file():
-        pytest.skip("needs ../shared/data/outcomes/routellm_gsm8k.parquet")
-    done = clearbar("train", "--outcomes", path, "--out", tmp_path / "artifact", "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)["report"]
-    assert report["brier"] < report["table_brier"]

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from litellm_calls import KEY, Ask
-from loopback import (
-    Provider,
-)
+from loopback import Provider
 
 from router.transports.litellm import LiteLLMTransport
 from router.types import Call, Deployment
