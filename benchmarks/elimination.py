@@ -5,7 +5,7 @@ exact test (Clopper-Pearson, 95 %) with a chance of 80 %. The race may ask two f
 it can. Both see the same random orders of the same answers. A certification is right if the candidate's mean
 over all recorded queries reaches the bar. Two goals: a verdict on everyone, and the cheapest model that holds the bar.
 
-    python benchmarks/elimination.py ../shared/data/outcomes/mmlu_pro.parquet [--orders 200] [--ahead 0.05]
+    python benchmarks/elimination.py FILE [--orders 200] [--ahead 0.05]
 """
 
 from __future__ import annotations

@@ -129,3 +129,10 @@ def check_command(words: list[str]) -> None:
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_every_benchmark_is_on_its_page() -> None:
+    page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    scripts = [path.name for path in ROOT.glob("benchmarks/[!_]*.py")]
+    assert scripts
+    assert [name for name in scripts if f"`{name}" not in page] == []
