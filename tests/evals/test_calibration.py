@@ -17,27 +17,15 @@ from click.testing import CliRunner
 from evals.agreement import kappa, share, slope
 from evals.calibration import Calibration, expiry, read_calibration
 from evals.cli import eval_group
-from evals.judges import Rubric
 from evals.judges.labels import read_labels
 from evals.judges.measure import Measurement, calibration_of, measure, plan_measurement
 from evals.types import EvalError
+from policies import GOOD, GOOD_FILE, JUDGES
 from router import Router
 from router.errors import RateLimitedError
 from router.transports.fake import FakeTransport
 from router.types import Call
 
-POLICY = """\
-version: 1
-models:
-  - {id: small, call: fake/qwen-small, price: {input: 1, output: 2}}
-  - {id: judge, call: fake/gpt-judge, price: {input: 10, output: 20}}
-  - {id: second, call: fake/claude-judge, price: {input: 10, output: 20}}
-  - {id: third, call: fake/qwen-judge, price: {input: 10, output: 20}}
-rules:
-  - {candidates: [small], strategy: fixed}
-"""
-RUBRIC = Rubric(name="good", instructions="Is it good?", scale={1: "bad", 2: "fair", 3: "good"}, passing=3)
-RUBRIC_FILE = "version: 1\nname: good\ninstructions: Is it good?\nscale: {1: bad, 2: fair, 3: good}\n"
 Made = Callable[..., tuple[Router, Measurement]]
 
 
@@ -64,14 +52,14 @@ def by_word(call: Call) -> str:
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Iterator[Made]:
-    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    labels = read_labels(labels_file(tmp_path), RUBRIC)
+    (tmp_path / "policy.yaml").write_text(JUDGES, encoding="utf-8")
+    labels = read_labels(labels_file(tmp_path), GOOD)
     made: list[Router] = []
 
     def make(model: str = "judge", repeats: int = 2, **scripts: Any) -> tuple[Router, Measurement]:
         scripts = scripts or {model: by_word}
         made.append(Router(tmp_path / "policy.yaml", tmp_path / "state", FakeTransport(scripts)))
-        return made[-1], plan_measurement(made[-1], model, RUBRIC, labels, tmp_path / "verdicts", repeats=repeats)
+        return made[-1], plan_measurement(made[-1], model, GOOD, labels, tmp_path / "verdicts", repeats=repeats)
 
     yield make
     for router in made:
@@ -133,8 +121,8 @@ def test_a_judge_that_likes_long_answers_is_found_out(planned: Made, tmp_path: P
     ]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     router, _ = planned(judge=by_length)
-    labels = read_labels(tmp_path / "labels.jsonl", RUBRIC)
-    plan = plan_measurement(router, "judge", RUBRIC, labels, tmp_path / "other", repeats=1)
+    labels = read_labels(tmp_path / "labels.jsonl", GOOD)
+    plan = plan_measurement(router, "judge", GOOD, labels, tmp_path / "other", repeats=1)
     measure(plan)
     found = calibration_of(plan, router)
     assert found.length_slope and found.length_slope.low > 0
@@ -185,9 +173,9 @@ def test_a_calibration_is_void_for_another_rubric_judge_version_or_time(planned:
     path.write_text(json.dumps(found.to_json()), encoding="utf-8")
     again: Calibration = read_calibration(path)
     assert again == found
-    sha, call = RUBRIC.sha256, "fake/gpt-judge"
+    sha, call = GOOD.sha256, "fake/gpt-judge"
     assert again.void_because(sha, "judge", call, ("fake/gpt-judge",)) is None
-    assert "rubric changed" in str(again.void_because(replace(RUBRIC, instructions="Else?").sha256, "judge", call))
+    assert "rubric changed" in str(again.void_because(replace(GOOD, instructions="Else?").sha256, "judge", call))
     assert "not second" in str(again.void_because(sha, "second", "fake/claude-judge"))
     assert "version changed" in str(again.void_because(sha, "judge", call, ("gpt-next",)))
     later = datetime.now(UTC) + timedelta(days=91)
@@ -209,14 +197,14 @@ def test_a_wrong_label_is_told_by_its_line(tmp_path: Path, rows: list[dict[str, 
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(EvalError, match=said) as caught:
-        read_labels(path, RUBRIC)
+        read_labels(path, GOOD)
     assert f"labels.jsonl:{line}" in str(caught.value)
 
 
 def test_an_answer_labelled_twice_counts_once(tmp_path: Path) -> None:
     row = json.dumps({"prompt": "q", "response": "a", "label": 3}) + "\n"
     (tmp_path / "labels.jsonl").write_text(row * 2, encoding="utf-8")
-    (only,) = read_labels(tmp_path / "labels.jsonl", RUBRIC)
+    (only,) = read_labels(tmp_path / "labels.jsonl", GOOD)
     assert only.is_right
 
 
@@ -247,8 +235,8 @@ def test_the_interval_of_a_slope_holds_as_often_as_it_says(beside: bool) -> None
 
 def test_the_command_calibrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    (tmp_path / "rubric.yaml").write_text(RUBRIC_FILE, encoding="utf-8")
+    (tmp_path / "policy.yaml").write_text(JUDGES, encoding="utf-8")
+    (tmp_path / "rubric.yaml").write_text(GOOD_FILE, encoding="utf-8")
     labels_file(tmp_path)
     run = CliRunner()
     common = ("--judge", "judge", "--rubric", "rubric.yaml", "--policy", "policy.yaml", "--labels", "labels.jsonl",

@@ -11,28 +11,16 @@ from click.testing import CliRunner, Result
 
 from evals.cli import eval_group
 from evals.types import EvalError
+from policies import SMALL_AND_LARGE
 from router.outcomes import read_outcomes, write_outcomes
-
-POLICY = """\
-version: 1
-models:
-  - {id: small, call: fake/small, price: {input: 1, output: 2}}
-  - {id: large, call: fake/large, price: {input: 10, output: 20}}
-rules:
-  - {candidates: [small, large], strategy: fixed}
-"""
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    rows = [{"prompt": f"say it, {i}", "reference": "A fake answer."} for i in range(30)]
-    (tmp_path / "echo.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (tmp_path / "suite.yaml").write_text(
+def folder(folder: Path) -> Path:
+    (folder / "suite.yaml").write_text(
         "version: 1\nname: echo\ntasks:\n  echo: {source: echo.jsonl, scorer: exact, bar: 0.8}\n", encoding="utf-8"
     )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return folder
 
 
 def clearbar(*arguments: str) -> Result:
@@ -89,7 +77,7 @@ def test_a_run_that_stops_early_says_what_was_not_needed(folder: Path) -> None:
 
 
 def test_a_run_of_failures_stops_and_exits_as_broken(folder: Path) -> None:
-    policy = POLICY.replace("fake/small", "replay/small")  # which needs a table that nobody gave
+    policy = SMALL_AND_LARGE.replace("fake/small", "replay/small")  # which needs a table that nobody gave
     (folder / "policy.yaml").write_text(policy, encoding="utf-8")
     result = good(*RUN, "--yes", "--max-failures", "0.5")
     assert result.return_value == 3

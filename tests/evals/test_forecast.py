@@ -15,29 +15,15 @@ from evals.forecast import reach
 from evals.types import CALLS_AT_ONCE
 from router import Router
 
-POLICY = """\
-version: 1
-models:
-  - {id: small, call: fake/small, price: {input: 1, output: 2}}
-  - {id: large, call: fake/large, price: {input: 10, output: 20}}
-  - {id: unpriced, call: fake/unpriced}
-rules:
-  - {candidates: [small, large], strategy: fixed}
-"""
-
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    rows = [{"prompt": f"say it, {i}", "reference": "A fake answer."} for i in range(30)]
-    (tmp_path / "echo.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (tmp_path / "suite.yaml").write_text(
+def folder(folder: Path) -> Path:
+    (folder / "suite.yaml").write_text(
         "version: 1\nname: echo\ntasks:\n  echo: {source: echo.jsonl, scorer: exact, bar: 0.8, repeats: 2,\n"
         "    params: {max_tokens: 50}, contamination: Written yesterday. }\n",
         encoding="utf-8",
     )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return folder
 
 
 def clearbar(*arguments: str) -> Result:

@@ -21,20 +21,12 @@ from evals.store import Run
 from evals.suite import Suite, load_suite
 from evals.summary import standings
 from evals.types import Cell, EvalError, Failed, Result, Scored
+from policies import SMALL_AND_LARGE
 from router import Router
 from router.errors import ProviderTimeoutError, RateLimitedError
 from router.transports.fake import FakeTransport
 from router.types import Call, Reply
 
-POLICY = """\
-version: 1
-models:
-  - {id: small, call: fake/small, price: {input: 1, output: 2}}
-  - {id: large, call: fake/large, price: {input: 10, output: 20}}
-  - {id: unpriced, call: fake/unpriced}
-rules:
-  - {candidates: [small, large], strategy: fixed}
-"""
 SUITE = """\
 version: 1
 name: capitals
@@ -53,7 +45,7 @@ def suite(tmp_path: Path) -> Suite:
 
 @pytest.fixture
 def make_router(tmp_path: Path) -> Iterator[Callable[..., Router]]:
-    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "policy.yaml").write_text(SMALL_AND_LARGE, encoding="utf-8")
     made: list[Router] = []
 
     def make(**scripts: object) -> Router:
