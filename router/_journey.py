@@ -118,7 +118,7 @@ class Journey:
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
-            self._keeper.put(self.cache_key, call.model, payload, expire_s=self._ttl_s)
+            self._keeper.put(self.cache_key, Entry(call.model, payload, self.request.id), expire_s=self._ttl_s)
         self._tell_alike(call.model, payload if outcome == "ok" else None)
         if outcome == "ok":
             self._keep_text(payload)

@@ -122,15 +122,19 @@ class Router:
     def reject(self, decision_id: str) -> None:
         """Note that an answer was wrong (feedback 0), and forget it where it was cached.
 
-        Of an answer to a question that was only alike, the entry goes that it came from.
+        Of an answer that was itself served from a cache, the entry goes that it came from.
         """
         self.record_feedback(decision_id, 0.0)
-        row = self.ledger.request(decision_id)
-        if row and self._alike is not None:
-            said = (json.loads(row["decision"]) or {}).get("semantic") if row["cache"] == "semantic" else None
-            self._alike.reject(decision_id, said["entry"] if said else None)
-        if row and row["cache_key"] and self._cache is not None:
-            self._cache.drop(row["cache_key"])
+        row = self.ledger.request(decision_id) or {}
+        key, source = row.get("cache_key"), None
+        if row.get("cache") == "semantic":
+            source = json.loads(row["decision"])["semantic"]["entry"]
+        if key and self._cache is not None:
+            if row["cache"] == "exact" and (entry := self._cache.get(key)):
+                source = entry.request_id
+            self._cache.drop(key)
+        if self._alike is not None:
+            self._alike.reject(decision_id, source)
 
     def close(self) -> None:
         """Close files and connections."""

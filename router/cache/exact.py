@@ -37,10 +37,11 @@ class TextByKey(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stored answer and the policy id of the model that gave it."""
+    """A stored answer, the policy id of the model that gave it, and the request that it gave it to."""
 
     model: str
     payload: Mapping[str, Any]
+    request_id: str
 
 
 def exact_key(
@@ -81,16 +82,19 @@ class ExactCache:
             kept = json.loads(text) if text is not None else None
         except (ValueError, RecursionError):
             return None
-        if not isinstance(kept, dict) or set(kept) != {"model", "payload"} or not isinstance(kept["model"], str):
+        if not isinstance(kept, dict) or set(kept) != {"model", "payload", "request_id"}:
             return None  # nothing there, or nothing that this version wrote
+        if not isinstance(kept["model"], str) or not isinstance(kept["request_id"], str):
+            return None
         return Entry(**kept) if _is_answer(kept["payload"]) else None
 
-    def put(self, key: str, model: str, payload: Mapping[str, Any], *, expire_s: float = EXPIRE_S) -> None:
+    def put(self, key: str, entry: Entry, *, expire_s: float = EXPIRE_S) -> None:
         """Keep an answer, if it is one that may be served again and has a JSON form."""
-        if not is_storable(payload):
+        if not is_storable(entry.payload):
             return
         try:
-            text = json.dumps({"model": model, "payload": payload}, ensure_ascii=True)
+            kept = {"model": entry.model, "payload": entry.payload, "request_id": entry.request_id}
+            text = json.dumps(kept, ensure_ascii=True)
         except (TypeError, ValueError, RecursionError):
             return  # it was paid for: that it cannot be kept is no reason not to hand it over
         self._store.set(key, text, expire_s=expire_s)

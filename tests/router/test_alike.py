@@ -324,6 +324,15 @@ def test_a_rejected_hit_is_gone(make: Make, tmp_path: Path) -> None:
         assert done.decision.semantic is None or done.decision.semantic.entry != entry
 
 
+def test_a_rejected_answer_out_of_the_exact_cache_is_gone_from_both(make: Make, tmp_path: Path) -> None:
+    one = make()
+    done = [one.complete(ask("How do I pay?"), task="cheap") for _ in range(2)]
+    assert [completion.cache for completion in done] == ["miss", "exact"]
+    one.reject(done[1].id)
+    assert rows(tmp_path, "SELECT COUNT(*) FROM entries") == [(0,)]
+    assert one.complete(ask("How do I pay?"), task="cheap").cache == "miss"
+
+
 def test_a_hit_streams_as_chunks(make: Make) -> None:
     one = make()
     learn(one, rounds=2)

@@ -152,8 +152,8 @@ def test_text_without_a_utf8_form_has_a_key() -> None:
 def test_an_answer_is_kept_and_dropped() -> None:
     cache = ExactCache(Memory())
     assert cache.get("k") is None
-    cache.put("k", "small", ANSWER)
-    assert cache.get("k") == Entry("small", ANSWER)
+    cache.put("k", Entry("small", ANSWER, "r"))
+    assert cache.get("k") == Entry("small", ANSWER, "r")
     assert (cache.drop("k"), cache.drop("k"), cache.get("k")) == (True, False, None)
 
 
@@ -179,14 +179,14 @@ def choice(reason: str | None = "stop", **message: Any) -> dict[str, Any]:
 def test_only_an_answer_that_came_to_its_end_is_kept(payload: dict[str, Any], kept: bool) -> None:
     assert is_storable(payload) is kept
     cache = ExactCache(Memory())
-    cache.put("k", "small", payload)
+    cache.put("k", Entry("small", payload, "r"))
     assert (cache.get("k") is not None) is kept
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "3", "null", '{"model": "m"}', '{"model": "m", "payload": 3}',
-     '{"model": "m", "payload": {}, "x": 1}', "[" * 100_000],
+     '{"model": "m", "payload": {}, "request_id": "r", "x": 1}', "[" * 100_000],
     ids=lambda text: text[:20] or "empty",
 )  # fmt: skip
 def test_an_entry_that_this_version_did_not_write_is_a_miss(text: str) -> None:
@@ -199,6 +199,7 @@ def test_an_entry_that_this_version_did_not_write_is_a_miss(text: str) -> None:
     "kept",
     [
         {"model": 5, "payload": ANSWER},
+        {"model": "small", "payload": ANSWER, "request_id": 5},
         {"model": "small", "payload": {}},
         {"model": "small", "payload": {"choices": "text"}},
         {"model": "small", "payload": {"choices": []}},
@@ -208,11 +209,11 @@ def test_an_entry_that_this_version_did_not_write_is_a_miss(text: str) -> None:
 )
 def test_a_row_that_has_not_the_shape_of_an_answer_counts_as_none(kept: dict[str, Any]) -> None:
     memory = Memory()
-    memory.set("k", json.dumps(kept), expire_s=1)
+    memory.set("k", json.dumps({"request_id": "r"} | kept), expire_s=1)
     assert ExactCache(memory).get("k") is None
 
 
 def test_an_answer_without_a_json_form_is_not_kept() -> None:
     memory = Memory()
-    ExactCache(memory).put("k", "small", {**ANSWER, "odd": object()})
+    ExactCache(memory).put("k", Entry("small", {**ANSWER, "odd": object()}, "r"))
     assert memory.texts == {}
