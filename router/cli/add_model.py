@@ -1,39 +1,18 @@
-"""`clearbar train --add-model`: an artifact that knows one model more, and how far to trust that."""
+"""What `clearbar train --add-model` says of the model, and how far to trust that."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from router.cli.anchors import in_words
-from router.types import to_json
 
 if TYPE_CHECKING:
     from router.predict.add_model import AddReport
 
 
-def add(answers: Path, outcomes: Sequence[Path], artifact: Path, out: Path, *, as_json: bool) -> None:
-    """Read the artifact and both tables, write the new artifact, and print what is known of the model now."""
-    from router.outcomes import read_outcomes
-    from router.predict import artifact as artifacts
-    from router.predict.add_model import add_model
-
-    artifacts.check_replaceable(out)
-    known = artifacts.load(artifact)
-    extended, report = add_model(known, read_outcomes(*outcomes), read_outcomes(answers))
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    sha256 = artifacts.save(extended, out, created=created)
-    if as_json:
-        click.echo(to_json({"artifact": str(out), "sha256": sha256, "created": created, "report": report}))
-    else:
-        _print(report, out, sha256)
-
-
-def _print(report: AddReport, out: Path, sha256: str) -> None:
+def show_added(report: AddReport, out: Path, sha256: str) -> None:
+    """Print what is known of the model now."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.add_model import add
+from router.cli.add_model import show_added
 from router.types import to_json
 
 if TYPE_CHECKING:
+    from router.predict.add_model import AddReport
     from router.predict.evaluate import TrainReport
 
 
@@ -49,6 +50,7 @@ def train(
     """
     from router.outcomes import read_outcomes
     from router.predict import artifact as artifacts
+    from router.predict.add_model import AddReport, add_model
     from router.predict.train import train as fit
 
     paths = (*first, *more)
@@ -56,23 +58,27 @@ def train(
         raise click.UsageError("give at least one outcome table: --outcomes FILE")
     if (answers is None) != (artifact is None):
         raise click.UsageError("--add-model FILE and --artifact DIR go together")
-    if answers is not None and artifact is not None:
-        add(answers, paths, artifact, out, as_json=as_json)
-        return
     artifacts.check_replaceable(out)
-    click.echo(f"training on {', '.join(map(str, paths))} ...", err=True)
-    trained, report = fit(read_outcomes(*paths), seed=seed)
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    sha256 = artifacts.save(trained, out, created=created)
-    if as_json:
-        facts = {"artifact": str(out), "sha256": sha256, "created": created, "seed": seed, "report": report}
-        click.echo(to_json(facts))
+    report: TrainReport | AddReport
+    if answers is not None and artifact is not None:
+        made, report = add_model(artifacts.load(artifact), read_outcomes(*paths), read_outcomes(answers))
     else:
-        _print(report, out, sha256)
+        click.echo(f"training on {', '.join(map(str, paths))} ...", err=True)
+        made, report = fit(read_outcomes(*paths), seed=seed)
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    sha256 = artifacts.save(made, out, created=created)
+    if as_json:
+        click.echo(to_json({"artifact": str(out), "sha256": sha256, "created": created,
+                            "seed": made.manifest["seed"], "report": report}))  # fmt: skip
+    elif isinstance(report, AddReport):
+        show_added(report, out, sha256)
+    else:
+        _show_trained(report, out, sha256)
 
 
-def _print(report: TrainReport, out: Path, sha256: str) -> None:
+def _show_trained(report: TrainReport, out: Path, sha256: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -85,7 +91,7 @@ def _print(report: TrainReport, out: Path, sha256: str) -> None:
         name = f"{score.name} ({report.best_constant})" if score.name == "best constant" else score.name
         saving = f"{1.0 - score.cost_usd / constant:.1%}" if constant else "-"
         interval = f"{score.quality_low:.3f} to {score.quality_high:.3f}"
-        table.add_row(name, f"{score.quality:.3f}", interval, f"{1_000 * score.cost_usd:.4g}", saving)
+        table.add_row(escape(name), f"{score.quality:.3f}", interval, f"{1_000 * score.cost_usd:.4g}", saving)
     if report.scores:
         console.print(table)
     for verdict in report.verdicts:
@@ -97,11 +103,11 @@ def _print(report: TrainReport, out: Path, sha256: str) -> None:
             if compared.cost_ratio is not None:
                 line += f", cost x {compared.cost_ratio:.2f} "
                 line += f"({compared.cost_ratio_low:.2f} to {compared.cost_ratio_high:.2f})"
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=True, markup=False)
     console.print(
         f"calibration: ECE {report.ece:.3f}, Brier {report.brier:.3f} (per-task table {report.table_brier:.3f})"
     )
-    console.print(f"artifact: {out} ({sha256[:12]})", soft_wrap=True)
+    console.print(f"artifact: {out} ({sha256[:12]})", soft_wrap=True, markup=False)
     for verdict in report.verdicts:
         word = "[bold green]promote[/]" if verdict.promoted else "[bold yellow]do not route[/]"
-        console.print(f"verdict on {verdict.strategy}: {word}: {verdict.reason}", soft_wrap=True)
+        console.print(f"verdict on {verdict.strategy}: {word}: {escape(verdict.reason)}", soft_wrap=True)

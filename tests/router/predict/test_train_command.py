@@ -44,9 +44,9 @@ def test_several_files_are_trained_on_together(tables: tuple[Path, Path], tmp_pa
 def test_people_get_a_table_and_a_verdict_and_do_not_route_is_a_result(
     tables: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    done = clearbar("train", "--outcomes", tables[0], "--out", tmp_path / "artifact", "--seed", 3)
+    done = clearbar("train", "--outcomes", tables[0], "--out", tmp_path / "[bold]", "--seed", 3)
     assert done.returncode == 0, done.stderr
-    for word in ("best constant", "per-task table", "single", "oracle", "verdict"):
+    for word in ("best constant", "per-task table", "single", "oracle", "verdict", "[bold]"):  # no colour: a folder
         assert word in done.stdout
 
 
