@@ -14,7 +14,7 @@ from router.errors import OutcomesError
 from router.types import to_json
 
 if TYPE_CHECKING:
-    from router.predict.add_model import ErrorToExpect
+    from router.predict.new_model import ErrorToExpect
 
 SUITE = "suite.yaml"
 
@@ -39,9 +39,8 @@ def anchors(outcomes: tuple[Path, ...], count: int, out: Path, scorers: tuple[st
     Writes them as a suite, and prints the error to expect: each known model is treated as if it were new.
     """
     from router.outcomes import read_outcomes
-    from router.predict.add_model import ErrorToExpect
     from router.predict.matrix import read_matrix
-    from router.predict.new_model import MIN_KNOWN, Known, study
+    from router.predict.new_model import MIN_KNOWN, ErrorToExpect, Known, study
 
     chosen = _scorers(scorers)
     table = read_outcomes(*outcomes)

@@ -22,7 +22,7 @@ from router.predict.dial import trace
 from router.predict.features import Embedder
 from router.predict.labels import Floats, Indices, Labels, shrunk_means
 from router.predict.matrix import Matrix, read_matrix
-from router.predict.new_model import Known, Spent, Study, expect_spending, study
+from router.predict.new_model import MIN_KNOWN, ErrorToExpect, Known, Spent, expect_spending, study
 from router.predict.predictor import Predictor
 from router.predict.quality import NORMAL_90, QualityModel
 from router.predict.train import CAUTION
@@ -46,43 +46,6 @@ class Part:
     quality_low: float
     """90 % interval of its mean recorded quality, were it asked all of them."""
     quality_high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorToExpect:
-    """What came of it when each known model was treated as new; each with a 95 % interval over the models."""
-
-    models: int
-    group_error: tuple[float, float, float]
-    """Mean absolute error of a group's mean quality: mean, low, high."""
-    group_error_all_models: tuple[float, float, float]
-    """The same of the mean of all other models, which needs no anchors."""
-    overall_error: tuple[float, float, float]
-    brier: tuple[float, float, float]
-    """Mean squared error of the expected quality of single queries."""
-    brier_all_models: tuple[float, float, float]
-    coverage: float
-    """Share of the 90 % intervals that held the truth."""
-
-    @classmethod
-    def of(cls, done: Study) -> ErrorToExpect:
-        """Sum up a study."""
-
-        def over(values: list[float]) -> tuple[float, float, float]:
-            return done.over_models(np.asarray(values))
-
-        groups = slice(0, max(len(done.trials[0].truth) - 1, 1))
-        return cls(
-            models=len(done.trials),
-            group_error=over([float(np.abs(trial.error[groups]).mean()) for trial in done.trials]),
-            group_error_all_models=over(
-                [float(np.abs(trial.means - trial.truth)[groups].mean()) for trial in done.trials]
-            ),
-            overall_error=over([abs(float(trial.error[-1])) for trial in done.trials]),
-            brier=over([trial.brier for trial in done.trials]),
-            brier_all_models=over([trial.brier_of_means for trial in done.trials]),
-            coverage=done.coverage,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +88,7 @@ def add_model(artifact: Artifact, table: pa.Table, answers: pa.Table) -> tuple[A
     known = Known.of(matrix)
     model = _only_model(answers, artifact.manifest["models"])
     asked, rows, ignored = _matched(matrix, known, answers)
-    done = study(known, asked=asked) if len(known.models) > 3 else None
+    done = study(known, asked=asked) if len(known.models) > MIN_KNOWN else None
     result = known.scale().estimate(asked, rows["quality"])
     spent = expect_spending(known, asked, rows["input_tokens"], rows["output_tokens"], rows["cost_usd"])
     parts = _parts(known, asked, result, done.stretch if done else 2.0)

@@ -140,6 +140,43 @@ class Study:
         return float(values.mean()), float(low), float(high)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorToExpect:
+    """What came of it when each known model was treated as new; each with a 95 % interval over the models."""
+
+    models: int
+    group_error: tuple[float, float, float]
+    """Mean absolute error of a group's mean quality: mean, low, high."""
+    group_error_all_models: tuple[float, float, float]
+    """The same of the mean of all other models, which needs no anchors."""
+    overall_error: tuple[float, float, float]
+    brier: tuple[float, float, float]
+    """Mean squared error of the expected quality of single queries."""
+    brier_all_models: tuple[float, float, float]
+    coverage: float
+    """Share of the 90 % intervals that held the truth."""
+
+    @classmethod
+    def of(cls, done: Study) -> ErrorToExpect:
+        """Sum up a study."""
+
+        def over(values: list[float]) -> tuple[float, float, float]:
+            return done.over_models(np.asarray(values))
+
+        groups = slice(0, max(len(done.trials[0].truth) - 1, 1))
+        return cls(
+            models=len(done.trials),
+            group_error=over([float(np.abs(trial.error[groups]).mean()) for trial in done.trials]),
+            group_error_all_models=over(
+                [float(np.abs(trial.means - trial.truth)[groups].mean()) for trial in done.trials]
+            ),
+            overall_error=over([abs(float(trial.error[-1])) for trial in done.trials]),
+            brier=over([trial.brier for trial in done.trials]),
+            brier_all_models=over([trial.brier_of_means for trial in done.trials]),
+            coverage=done.coverage,
+        )
+
+
 def _stretch(trials: Sequence[Trial]) -> float:
     if not trials:
         return 1.0
