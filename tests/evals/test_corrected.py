@@ -318,7 +318,8 @@ def test_the_corrected_bounds_hold_in_95_of_100_runs(rate: float, judge: tuple[f
 def test_the_corrected_bounds_hold_in_95_of_100_runs_at_full_size(
     n: int, labels: int, rate: float, judge: tuple[float, float]
 ) -> None:
-    assert max(misses(n, rate, *judge, labels, 10_000)) <= 0.05
+    # 0.05 is allowed; the page on judges says how careful the bounds are.
+    assert max(misses(n, rate, *judge, labels, 10_000)) <= 0.008
 
 
 @pytest.mark.parametrize(
