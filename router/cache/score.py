@@ -38,11 +38,13 @@ class Score:
         self._new = 0
 
     def p_wrong(self, features: Numbers) -> float:
-        """Probability that the answer is wrong, in (0, 1)."""
+        """Probability that the answer is wrong, in (0, 1); after 200 new labels the coefficients are fitted anew."""
+        if self._new >= REFIT_EVERY:  # here, so that the labels of an earlier process are fitted once
+            self.refit()
         return float(1 / (1 + np.exp(-np.clip(features @ self.coefficients, -30, 30))))
 
     def learn(self, features: Numbers, *, wrong: bool, probability: float = 1.0) -> None:
-        """Take in a label; every 200 labels the coefficients are fitted anew.
+        """Take in a label.
 
         Args:
             features: as they were when the answer was proposed.
@@ -51,8 +53,6 @@ class Score:
         """
         self._labels.append((features, float(wrong), min(1 / probability, MOST_WEIGHT)))
         self._new += 1
-        if self._new >= REFIT_EVERY:
-            self.refit()
 
     def refit(self) -> None:
         """Fit to the labels held."""
