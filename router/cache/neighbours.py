@@ -30,7 +30,7 @@ class Neighbours:
     64-number projection (Johnson and Lindenstrauss 1984) are.
     """
 
-    def __init__(self, width: int, capacity: int = 64) -> None:
+    def __init__(self, width: int, capacity: int = 8) -> None:
         """Make an empty matrix for vectors of `width` numbers."""
         self._rows: Floats = np.zeros((capacity, width), dtype=np.float32)
         self._small: Floats | None = None

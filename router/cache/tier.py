@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 4_096
 """Hits that can still teach something when they are rejected."""
+IN_MEMORY = 1_000
+"""Partitions of which a process holds the entries; the one asked longest ago is read again when it is asked."""
 COMPARED = 3
 """Stored answers that a new one is compared with."""
 PLAIN = (sqlite3.Error, OSError, RouterError)
@@ -76,6 +78,7 @@ class _Promise:
     tier: SemanticTier
     name: str
     known: dict[str, _Shelved] = field(default_factory=dict)
+    """By partition, the one asked last at the end."""
     rows: dict[int, int] = field(default_factory=dict)
     """Number in the tier -> number on the shelf."""
 
@@ -237,10 +240,11 @@ class SemanticCache:
         key = (caching.max_error, caching.confidence)
         with self._shelf.turn():
             if key not in self._promises:
+                seed = int.from_bytes(self._secret[:8], "big")
                 # Vectors, traits, features and routes: what a label was learned under, or it says nothing.
                 versions = f"{EMBEDDER} {VETOES} {len(FEATURES)} {self._routes} {self._artifact}"
                 made = _Promise(
-                    SemanticTier(max_error=key[0], confidence=key[1], judge=JUDGE, seed=_seed(self._secret)),
+                    SemanticTier(max_error=key[0], confidence=key[1], judge=JUDGE, seed=seed),
                     f"{key[0]:g} {key[1]:g} {versions}",
                 )
                 for one in self._shelf.labels(made.name, len(FEATURES)):
@@ -250,7 +254,7 @@ class SemanticCache:
 
     def _take_in(self, promise: _Promise, where: str) -> None:
         """What this and other processes stored in a partition since the last time, and what expired."""
-        shelved = promise.known.setdefault(where, _Shelved())
+        shelved = promise.known.get(where) or _Shelved()
         for one in self._shelf.questions(where, shelved.last):
             number = promise.tier.insert(where, one.text, one.vector.astype(np.float32), one.answer)
             promise.rows[number] = one.id
@@ -259,6 +263,16 @@ class SemanticCache:
         now_s = time.time()
         while shelved.living and shelved.living[0][0] <= now_s:
             self._lose(promise, where, shelved.living.popleft()[1])
+        promise.known.pop(where, None)
+        if shelved.living:
+            promise.known[where] = shelved
+        else:  # most conversations are asked once and never hold an entry: they leave nothing here
+            promise.tier.drop(where)
+        if len(promise.known) > IN_MEMORY:
+            oldest = next(iter(promise.known))
+            for _, number in promise.known.pop(oldest).living:
+                promise.rows.pop(number, None)
+            promise.tier.drop(oldest)
 
     def _lose(self, promise: _Promise, where: str, number: int) -> None:
         promise.tier.remove(where, number)
@@ -283,10 +297,6 @@ class SemanticCache:
         self._shelf.add_label(
             promise.name, Label(decision.task, decision.p_wrong, wrong, decision.audit, decision.features)
         )
-
-
-def _seed(secret: bytes) -> int:
-    return int.from_bytes(secret[:8], "big")
 
 
 def _tell(error: Exception) -> None:

@@ -495,6 +495,24 @@ def test_a_fork_in_the_middle_of_look_ups_goes_on(make: Make) -> None:
         thread.join()
 
 
+def test_only_partitions_with_entries_stay_in_memory_and_only_so_many(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.cache.tier.IN_MEMORY", 2)
+    one = make()
+    for round_ in range(3):
+        for system in ("first", "second", "third"):
+            text = ask(f"How do I pay?{'!' * round_}", {"role": "system", "content": system})
+            said = one.complete(text, task="cheap").decision.semantic
+            assert said is not None
+            assert (said.reason == "nothing stored") == (round_ == 0)
+    assert one._alike is not None
+    (promise,) = one._alike._promises.values()
+    assert (len(promise.known), len(promise.tier._partitions), len(promise.rows)) == (2, 2, 4)
+    one.complete(ask("Hello?"), task="cheap")
+    assert len(promise.known) == 2
+
+
 def test_an_expired_answer_is_not_served(make: Make, tmp_path: Path) -> None:
     one = make()
     old = {done.id for done in learn(one, rounds=2)}
