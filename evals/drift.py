@@ -17,19 +17,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-import numpy as np
-
 from evals.outcomes import by_pair, value_of
 from evals.stats import holm, paired_bootstrap, sign_flip_p
 from evals.store import Run
-from evals.traffic import wording
+from evals.traffic import two_sample_p, wording
 from evals.types import EvalError, Result, Sample, Scored
 from router.outcomes import read_outcomes
 
 ALPHA = 0.05
 """Chance of an alarm anywhere, if nothing changed: the tests of one report share it (Holm)."""
 LEAST = 20
-"""Fewer samples than this on a side decide nothing."""
+"""With fewer samples than this on a side, nothing is called the same; a change may show even so."""
 DRAWS = 2_000
 
 Verdict = Literal["changed", "same", "not enough evidence"]
@@ -271,20 +269,6 @@ def _requests(anchors: Sequence[Sample], requests: Mapping[str, Sequence[Sample]
                     now=fmean(lengths[1]), n=n, p=two_sample_p(*lengths)),
         ]  # fmt: skip
     return found
-
-
-def two_sample_p(a: Sequence[float], b: Sequence[float], *, seed: int = 0, draws: int = DRAWS) -> float:
-    """Two-sided permutation test of equal means; exact up to the number of draws, which count the data themselves."""
-    random = np.random.default_rng(seed)
-    pooled = np.concatenate([np.asarray(a, dtype=float), np.asarray(b, dtype=float)])
-    observed = abs(pooled[: len(a)].mean() - pooled[len(a) :].mean())
-    total, size = pooled.sum(), len(a)
-    reached = 0
-    for _ in range(draws):
-        first = pooled[random.permutation(len(pooled))[:size]].sum()
-        apart = abs(first / size - (total - first) / (len(pooled) - size))
-        reached += bool(apart >= observed - 1e-12)
-    return (reached + 1) / (draws + 1)
 
 
 def _corrected(found: Sequence[Finding]) -> list[Finding]:

@@ -138,3 +138,17 @@ def energy_test(points: Floats, first: int, *, seed: int = 0, draws: int = DRAWS
         n=min(first, second),
         p=(reached + 1) / (draws + 1),
     )
+
+
+def two_sample_p(a: Sequence[float], b: Sequence[float], *, seed: int = 0, draws: int = DRAWS) -> float:
+    """Two-sided permutation test of equal means; exact up to the number of draws, which count the data themselves."""
+    random = np.random.default_rng(seed)
+    pooled = np.concatenate([np.asarray(a, dtype=float), np.asarray(b, dtype=float)])
+    observed = abs(pooled[: len(a)].mean() - pooled[len(a) :].mean())
+    total, size = pooled.sum(), len(a)
+    reached = 0
+    for _ in range(draws):
+        first = pooled[random.permutation(len(pooled))[:size]].sum()
+        apart = abs(first / size - (total - first) / (len(pooled) - size))
+        reached += bool(apart >= observed - 1e-12)
+    return (reached + 1) / (draws + 1)

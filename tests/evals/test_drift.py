@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from evals.cli import eval_group
-from evals.drift import conclusion, drift, two_sample_p
+from evals.drift import conclusion, drift
 from evals.store import Manifest, Run
+from evals.traffic import two_sample_p
 from evals.types import Cell, EvalError, Result, Scored, make_sample
 from router.outcomes import write_outcomes
 
