@@ -322,17 +322,35 @@ def test_the_corrected_bounds_hold_in_95_of_100_runs_at_full_size(
     assert max(misses(n, rate, *judge, labels, 10_000)) <= 0.008
 
 
-@pytest.mark.parametrize(
-    ("bar", "rate", "sensitivity", "specificity", "n", "labels"),
-    [(0.8, 0.9, 0.98, 0.95, 500, 20), (0.8, 0.9, 0.95, 0.9, 200, 400), (0.9, 0.95, 0.98, 0.95, 2_000, 50)],
-)
-def test_so_many_labels_do_as_the_page_says(
-    bar: float, rate: float, sensitivity: float, specificity: float, n: int, labels: int
-) -> None:
-    passed = round(n * (rate * sensitivity + (1 - rate) * (1 - specificity)))
-    record = JudgeRecord(right_passed=round(labels * sensitivity), right=labels,
-                         wrong_failed=round(labels * specificity), wrong=labels)  # fmt: skip
-    assert corrected_lower(passed, n, record) >= bar
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (Path(__file__).parents[2] / "docs/judges.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("| 0.")
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_so_many_labels_do_as_the_page_says_and_half_of_them_do_not(row: list[str]) -> None:
+    bar, rate = float(row[0]), float(row[1])
+    sensitivity, specificity = (int(share.strip(" %")) / 100 for share in row[2].split("/"))
+
+    def holds(n: int, labels: int) -> bool:
+        """With the counts that such a judge gives on average."""
+        passed = round(n * (rate * sensitivity + (1 - rate) * (1 - specificity)))
+        record = JudgeRecord(right_passed=round(labels * sensitivity), right=labels,
+                             wrong_failed=round(labels * specificity), wrong=labels)  # fmt: skip
+        return corrected_lower(passed, n, record) >= bar
+
+    for n, cell in zip((200, 500, 2_000), row[3:], strict=True):
+        if cell == "-":
+            assert not holds(n, 5_000)
+        else:
+            labels = int(cell.replace(",", ""))
+            assert holds(n, labels) and not holds(n, labels // 2)
+
+
+def test_the_page_has_its_table() -> None:
+    assert len(ROWS) == 5
 
 
 def test_the_way_from_verdicts_to_evidence(tmp_path: Path) -> None:
