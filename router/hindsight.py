@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -55,32 +56,33 @@ def look_back(
     Raises:
         ConfigurationError: the policy reads the text of requests, and none is stored.
     """
-    texts = _texts(policy, predictor, folder)
     without_text = unserved = 0
     records: list[Scored] = []
-    rows = [row for row in _all_scored(ledger) if json.loads(row["decision"]).get("facts")]
-    typical = _Typical.of(rows)
-    for row in rows:
-        kept = texts.text(row["id"]) if texts is not None else None
-        if texts is not None and kept is None:
-            without_text += 1
-            continue
-        done = json.loads(row["decision"])
-        request = _request(row, done, kept.messages if kept else None)
-        wanted = decide(request, policy, predictor, now, None, known_again(done)).decision
-        if not wanted.plan:
-            unserved += 1
-            continue
-        records.append(_record(row, done, wanted, typical))
+    with _texts(policy, predictor, folder) as texts:
+        rows = list(_all_scored(ledger))
+        typical = _Typical.of(rows)
+        for row in rows:
+            kept = texts.text(row["id"]) if texts is not None else None
+            if texts is not None and kept is None:
+                without_text += 1
+                continue
+            request = _request(row, kept.messages if kept else None)
+            wanted = decide(request, policy, predictor, now, None, known_again(row["decision"])).decision
+            if not wanted.plan:
+                unserved += 1
+                continue
+            records.append(_record(row, wanted, typical))
     return Hindsight(records=records, without_text=without_text, unserved=unserved)
 
 
-def _texts(policy: Policy, predictor: Predictor | None, folder: Path | None) -> TextReader | None:
+def _texts(
+    policy: Policy, predictor: Predictor | None, folder: Path | None
+) -> AbstractContextManager[TextReader | None]:
     reads = "its artifact reads" if predictor is not None else None
     if any(rule.when.input_tokens is not None for rule in policy.rules):
         reads = "a rule with `input_tokens` counts"
     if reads is None:
-        return None
+        return nullcontext()
     if folder is None or not (folder / FILE).is_file():
         raise ConfigurationError(
             f"{policy.path}: {reads} the text of requests, and none is stored; let the serving policy keep it "
@@ -90,19 +92,24 @@ def _texts(policy: Policy, predictor: Predictor | None, folder: Path | None) -> 
 
 
 def _all_scored(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Every scored request that a policy decided, its decision read, unless an older version left out the facts."""
     last = 0
     while rows := ledger.scored(after=last):
         for row in rows:
-            if row["strategy"] in CHOSEN:
-                yield row | (ledger.request(row["id"]) or {})
+            if row["strategy"] not in CHOSEN:
+                continue
+            whole = row | (ledger.request(row["id"]) or {})
+            whole["decision"] = json.loads(whole["decision"])
+            if whole["decision"].get("facts"):
+                yield whole
         last = rows[-1]["row"]
 
 
-def _request(row: Mapping[str, Any], done: Mapping[str, Any], messages: str | None) -> Request:
+def _request(row: Mapping[str, Any], messages: str | None) -> Request:
     # A task that a classifier recognised is recognised again, by the other artifact, where there is text to read.
     if messages is not None:
-        return request_again(row, done, json.loads(messages))
-    return replace(request_again(row, done, ()), task=row["task"])
+        return request_again(row, row["decision"], json.loads(messages))
+    return replace(request_again(row, row["decision"], ()), task=row["task"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +128,7 @@ class _Typical:
         both: list[tuple[float, float]] = []
         for row in rows:
             if row["cost_pusd"] is not None:
-                done, cost_usd = json.loads(row["decision"]), row["cost_pusd"] / 1e12
+                done, cost_usd = row["decision"], row["cost_pusd"] / 1e12
                 paid.setdefault(_done(done), []).append(cost_usd)
                 both += [(cost_usd, usd) for model, usd in _expected_costs(done).items() if model == _done(done)]
         expected = sum(one for _, one in both)
@@ -143,7 +150,8 @@ def _expected_costs(done: Mapping[str, Any]) -> dict[str, float]:
     return {model: float(usd) for model, usd in known.items() if usd is not None}
 
 
-def _record(row: Mapping[str, Any], done: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scored:
+def _record(row: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scored:
+    done = row["decision"]
     action, target = _done(done), _action(wanted.strategy, wanted.plan)
     chances = {one["model"]: one.get("propensity") for one in done["candidates"]}
     known = {model: chance for model, chance in chances.items() if chance is not None}
