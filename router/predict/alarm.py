@@ -119,14 +119,3 @@ def watch(stream: Iterable[tuple[float, float]], alpha: float = ALPHA) -> Watch:
     for score, promise in stream:
         state = state.hear(score, promise, alpha)
     return state
-
-
-def audited(reference: float, served: float, max_drop: float) -> tuple[float, float]:
-    """A pair of scores for one request as (score, promise): the promise is a mean drop of at most `max_drop`.
-
-    The loss `reference - served` lies in [-1, 1]; half of 1 minus it lies in [0, 1], and the bets are the same.
-
-    >>> audited(1.0, 1.0, 0.02)
-    (0.5, 0.49)
-    """
-    return (1.0 - (reference - served)) / 2, (1.0 - max_drop) / 2

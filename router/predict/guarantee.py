@@ -105,7 +105,7 @@ def certify_min(
         return betting_p(scores.tolist(), least, confidence)
 
     walk = _Walk(quality - minimum, quality, cost_usd, confidence, label_cost_usd, p_value, is_rough=is_rough)
-    if walk.held and walk.n:
+    if walk.held:
         best = walk.cheapest()
         scores = quality[best]
         lower = max(minimum, lower_bound(scores.tolist(), confidence))
@@ -158,7 +158,7 @@ def certify_drop(
         quality - reference + max_drop, quality, cost_usd, confidence, label_cost_usd, p_value, is_rough=is_rough
     )
     full = float(reference_cost_usd.mean()) if walk.n else 0.0
-    if walk.held and walk.n and walk.spent[walk.cheapest()] < full:
+    if walk.held and walk.spent[walk.cheapest()] < full:
         best = walk.cheapest()
         lower = max(-max_drop, difference_lower(quality[best].tolist(), reference.tolist(), confidence))
         return walk.promise(best, float((quality[best] - reference).mean()), lower, full)

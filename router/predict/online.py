@@ -113,7 +113,7 @@ class Experience:
         Args:
             task: of the request.
             bar: that the request is held against.
-            evidence: mean and number of samples by model, where there is evidence that carries the bar.
+            evidence: mean and number of samples by model, where there is evidence.
         """
         priors = {model: Prior.of_evidence(mean, n) for model, (mean, n) in evidence.items()}
         tallies = {model: tally for (of, model), tally in self.tallies.items() if of == task}
