@@ -42,6 +42,7 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
     from evals.cli.shared import BROKEN, TOO_LITTLE, amount, confirmed
     from evals.corrected import attach, judging_of
     from evals.judges.session import calls_at_once, judge_run, judged_manifest, plan_judging
+    from evals.scorers.ragas import contexts_of
     from evals.store import Run
     from evals.summary import MAX_FAILED
     from router import Router
@@ -59,8 +60,10 @@ def judge(rundir: str, policy: str | None, max_cost_usd: str | None, yes: bool, 
         graded = rubric if given["metric"] is None and given["against"] is None and len(made.models) == 1 else None
         fresh = judged_manifest(manifest, made, key, router=router, rubric=graded)
         items = plan_judging(source, target, fresh, against=given["against"])
-        worst = worst_usd(router, made, rubric, [item.sample.prompt + item.sample.reference + item.result.response
-                                                  + (item.other or "") for item in items])  # fmt: skip
+        texts = [item.sample.prompt + item.sample.reference + item.result.response + (item.other or "")
+                 for item in items]  # fmt: skip
+        contexts = None if given["metric"] is None else [contexts_of(item.sample) for item in items]
+        worst = worst_usd(router, made, rubric, texts, contexts)
         price = "price unknown" if worst is None else f"at most ${worst * len(items):.4f} at list price"
         click.echo(f"{made.name}: {len(items)} answers, about {len(items) * made.calls_each} calls, {price}", err=True)
         if items and not yes and not confirmed("Call the judge now?"):
@@ -130,20 +133,31 @@ def _slug(judge: Judge, key: str) -> str:
     return hashlib.sha256(f"{judge.name}/{key}".encode()).hexdigest()[:8]
 
 
-def worst_usd(router: Any, judge: Judge, rubric: Rubric, texts: Sequence[str]) -> Decimal | None:
-    """The most one answer can cost: its longest text, the rubric and a full verdict of every judge."""
+def worst_usd(
+    router: Any, judge: Judge, rubric: Rubric, texts: Sequence[str], contexts: Sequence[Sequence[str]] | None = None
+) -> Decimal | None:
+    """The most one answer can cost: its longest text, the rubric and a full verdict of every judge.
+
+    With a metric of ragas, `contexts` are the passages of each text: it reads them, writes longer answers, and one of
+    the metrics asks once for each passage.
+    """
     from evals.judges.asking import MAX_TOKENS
     from evals.plan import ANY_AMOUNT
+    from evals.scorers.ragas import ANSWER_TOKENS, FRAME_WORDS
 
+    calls, max_tokens, frame = judge.calls_each // len(judge.models), MAX_TOKENS, 300
+    if contexts is not None:
+        calls, max_tokens, frame = max([calls, *map(len, contexts)]), ANSWER_TOKENS, FRAME_WORDS
+        texts = [text + "".join(passages) for text, passages in zip(texts, contexts, strict=True)]
     longest = max(texts, key=len, default="")
     # The frame around rubric and answer, and the doubling of marks by JSON.
-    content = json.dumps(longest, ensure_ascii=False) + rubric.instructions + str(rubric.scale) + " word" * 300
+    content = json.dumps(longest, ensure_ascii=False) + rubric.instructions + str(rubric.scale) + " word" * frame
     total = Decimal(0)
     for model in judge.models:
         decision = router.explain([{"role": "user", "content": content}], model=model, task="judge",
-                                  max_cost_usd=ANY_AMOUNT, max_tokens=MAX_TOKENS)  # fmt: skip
+                                  max_cost_usd=ANY_AMOUNT, max_tokens=max_tokens)  # fmt: skip
         worst = next((offer.worst_cost_usd for offer in decision.candidates if offer.model == model), None)
         if worst is None:
             return None
-        total += worst * (judge.calls_each // len(judge.models))
+        total += worst * calls
     return total

@@ -33,6 +33,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """By our name: the class in ragas, and what it needs of a sample."""
 CALLS_EACH = 4
 """About so many calls an answer; context precision takes one for each context."""
+ANSWER_TOKENS = 4 * MAX_TOKENS
+"""Of one call: some metrics list every statement of an answer."""
+FRAME_WORDS = 2_000
+"""At most, by our estimate: the instructions, examples and schema that ragas puts around a sample."""
 
 
 @dataclass(slots=True)
@@ -52,14 +56,17 @@ class _Account:
         self.calls += 1
         self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
 
+    def lose(self, error: Exception) -> None:
+        self.book(lost_cost(error))
+        self.errors.append(f"{type(error).__name__}: {error}"[:300])
+
     def ask(self, prompt: str, response_model: Any) -> Any:
         wanted = json.dumps(response_model.model_json_schema(), ensure_ascii=False)
         system = f"Reply with one JSON object and nothing else, valid under this JSON Schema:\n{wanted}"
         try:
-            done = ask_judge(self.router, self.model, system, prompt, run_id=self.run_id, max_tokens=4 * MAX_TOKENS)
+            done = ask_judge(self.router, self.model, system, prompt, run_id=self.run_id, max_tokens=ANSWER_TOKENS)
         except Exception as error:
-            self.book(lost_cost(error))
-            self.errors.append(f"{type(error).__name__}: {error}"[:300])
+            self.lose(error)
             raise
         self.book(done.cost_usd)
         self.texts.append(str(done.text))
@@ -72,7 +79,11 @@ class _Account:
 
     def embed(self, texts: Sequence[str], model: str) -> list[list[float]]:
         router: Any = self.router
-        done = router.embed(list(texts), model=model, workflow="eval-judge")
+        try:
+            done = router.embed(list(texts), model=model, workflow="eval-judge")
+        except Exception as error:
+            self.lose(error)
+            raise
         self.book(done.cost_usd)
         return [list(map(float, one.embedding)) for one in done.data]
 
@@ -124,7 +135,7 @@ class RagasJudge:
             "user_input": sample.prompt,
             "response": response,
             "reference": sample.reference,
-            "retrieved_contexts": _contexts(sample),
+            "retrieved_contexts": contexts_of(sample),
         }
         name, needs = METRICS[self._metric]
         missing = [need for need in needs if not given[need]]
@@ -156,7 +167,8 @@ class RagasJudge:
         return Scored(min(1.0, max(0.0, value)), f"{self._metric} {value:.3f}{flag}")
 
 
-def _contexts(sample: Sample) -> list[str]:
+def contexts_of(sample: Sample) -> list[str]:
+    """The passages that an answer to a sample rests on; empty when it names none."""
     found = sample.metadata.get("contexts")
     if isinstance(found, str):
         try:

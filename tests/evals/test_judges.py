@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.cli import eval_group
+from evals.cli.judge import worst_usd
 from evals.judges import PairwiseJudge, Panel, RubricJudge, family, load_rubric
 from evals.judges.session import Item, Judging, calls_at_once, judge_run, judged_manifest, plan_judging, read_judgements
+from evals.scorers.ragas import ANSWER_TOKENS
 from evals.store import Manifest, Run
 from evals.types import Cell, EvalError, Failed, Result, Scored, Unscored, make_sample
 from policies import GOOD, GOOD_FILE, JUDGES
@@ -213,6 +215,16 @@ def test_verdicts_under_way_at_an_interruption_are_kept(
         judge_all(finished, target, router, on_progress=interrupt)
     kept = read_judgements(target.directory / "judgements.jsonl")
     assert len(kept) == len(router._transport.calls) == 8  # type: ignore[attr-defined]
+
+
+def test_a_metrics_cap_counts_its_passages_and_its_longer_answers(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    judge = RubricJudge(router, "judge", GOOD)
+    verdict = worst_usd(router, judge, GOOD, ["answer"])
+    metric = worst_usd(router, judge, GOOD, ["answer"], [["a passage"] * 10])
+    assert verdict is not None and metric is not None
+    answers = 10 * ANSWER_TOKENS * Decimal(20) / 1_000_000
+    assert verdict < answers < metric
 
 
 def test_nothing_is_judged_twice_and_failed_judging_is_asked_again(

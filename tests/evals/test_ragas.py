@@ -113,7 +113,7 @@ def test_an_unknown_metric_lists_the_known_ones() -> None:
 
 
 def test_a_suite_names_the_column_with_the_contexts(tmp_path: Path) -> None:
-    from evals.scorers.ragas import _contexts
+    from evals.scorers.ragas import contexts_of
     from evals.suite import load_suite
 
     rows = [{"prompt": "a", "reference": "b", "found": ["one", "two"]}, {"prompt": "c", "reference": "d", "found": "x"}]
@@ -121,4 +121,4 @@ def test_a_suite_names_the_column_with_the_contexts(tmp_path: Path) -> None:
     text = "version: 1\nname: s\ntasks:\n  a: {source: q.jsonl, scorer: exact, contexts: found}\n"
     (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
     samples = load_suite(tmp_path / "suite.yaml").samples()
-    assert sorted(map(_contexts, samples)) == [["one", "two"], ["x"]]
+    assert sorted(map(contexts_of, samples)) == [["one", "two"], ["x"]]
