@@ -107,8 +107,7 @@ def p_above(a: Sequence[float], b: Sequence[float], threshold: float, confidence
     With a threshold of minus the margin, this tests that `a` is not worse than `b` by more than the margin. Scores of 0
     and 1 are tested exactly: the chance of a paired score statistic (Tango 1998) as high as the seen one, at the least
     favourable share of discordant samples that its 99.9 % upper bound allows (Berger and Boos 1994); that 0.1 % is
-    added. Graded scores
-    are tested by betting on their differences, which never assumes a shape.
+    added. Graded scores are tested by betting on their differences, which never assumes a shape.
 
     Args:
         a: scores in [0, 1] of one candidate, in an order fixed beforehand.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from router.predict.labels import Floats, Indices
 
 POINTS = 40
 """Operating points kept of each strategy."""
+MOST_BARS = 1_024
+"""Bars whose points are remembered; the one that was not asked for longest goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +78,12 @@ class Promises:
         self._models, self._tasks = tuple(models), tuple(tasks)
         self._task, self._quality, self._cost = task, quality, cost_usd
         self._ways = dict(ways)
-        self._found: dict[tuple[str, str, Asked], Point | str] = {}
+        # A request may raise the bar to any number, so what is remembered must end somewhere.
+        self._certified = lru_cache(maxsize=MOST_BARS)(self._certify)
 
     def point(self, strategy: str, task: str, asked: Asked) -> Point | str:
         """The cheapest operating point of a strategy that carries a bar for a task, or why there is none."""
-        key = strategy, task, asked
-        if key not in self._found:
-            self._found[key] = self._certify(strategy, task, asked)
-        return self._found[key]
+        return self._certified(strategy, task, asked)
 
     def _certify(self, strategy: str, task: str, asked: Asked) -> Point | str:
         if strategy not in self._ways:
