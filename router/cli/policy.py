@@ -7,12 +7,10 @@ from pathlib import Path
 
 import click
 
-from router.cli.value import value
+from router.cli.value import NOT_ENOUGH_EVIDENCE, value
 from router.errors import ArtifactError
 from router.policy import Bar, Policy, Rule, check, find_policy, load_policy, shipped_policies
 from router.policy.check import Carries
-
-NOT_ENOUGH_EVIDENCE = 2
 
 
 @click.group()
