@@ -25,7 +25,7 @@ from evals.judges.asking import is_kin
 from evals.judges.labels import Label, pairs_of
 from evals.judges.models import Judge, Judged, PairwiseJudge, RubricJudge, verdicts_of
 from evals.judges.rubric import Rubric
-from evals.judges.session import Item, Judging, calls_at_once, judge_run, judged_manifest, read_judgements
+from evals.judges.session import Item, Judging, calls_at_once, judge_run, judged_manifest, read_judgements, spent_before
 from evals.plan import Asks
 from evals.store import Manifest, Run
 from evals.types import Cell, EvalError, Failed, Result, Scored, Unscored
@@ -128,12 +128,17 @@ def measure(
     jobs: Sequence[tuple[Judge, Run, Manifest, list[Item]]] = list(
         zip(plan.judges, plan.runs, plan.manifests, plan.items, strict=True)
     )
-    for judge, run, manifest, items in jobs:
-        left = None if max_cost_usd is None else max(Decimal(0), max_cost_usd - total.spent_usd)
+    worst = [None if worst_usd is None else worst_usd * judge.calls_each for judge in plan.judges]
+    for place, (judge, run, manifest, items) in enumerate(jobs):
+        left = max_cost_usd
+        if left is not None:
+            # What the later part has spent in earlier sessions is under the same cap.
+            gone = sum(map(spent_before, plan.runs[place + 1 :], worst[place + 1 :]), total.spent_usd)
+            left = max(Decimal(0), left - gone)
         samples = [item.sample for item in items]
         done = judge_run(
             items, judge, manifest, run, list({one.id: one for one in [*run.samples(), *samples]}.values()),
-            max_cost_usd=left, worst_usd=None if worst_usd is None else worst_usd * judge.calls_each,
+            max_cost_usd=left, worst_usd=worst[place],
             at_once=plan.at_once, on_progress=on_progress,
         )  # fmt: skip
         total.judged += done.judged

@@ -170,8 +170,7 @@ def judge_run(
         target.plan(manifest, samples)
         path = target.directory / "judgements.jsonl"
         kept = read_judgements(path)
-        for _, before in _rows(path):
-            _pay(progress, before, worst_usd)
+        _pay_earlier(progress, path, worst_usd)
         with path.open("ab", buffering=0) as log, ThreadPoolExecutor(at_once) as pool:
             if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
                 log.write(b"\n")  # ends a torn line, which readers skip
@@ -232,6 +231,18 @@ def _pay(progress: Judging, judged: Judged, worst_usd: Decimal | None) -> None:
     # A lost call may still be billed: its worst case counts against the cap.
     progress.spent_usd += (judged.cost_usd if judged.cost_usd is not None else worst_usd) or 0
     progress.has_unknown_cost |= judged.cost_usd is None
+
+
+def _pay_earlier(progress: Judging, path: Path, worst_usd: Decimal | None) -> None:
+    for _, judged in _rows(path):
+        _pay(progress, judged, worst_usd)
+
+
+def spent_before(run: Run, worst_usd: Decimal | None) -> Decimal:
+    """What earlier sessions have spent on a judged run."""
+    progress = Judging(total=0)
+    _pay_earlier(progress, run.directory / "judgements.jsonl", worst_usd)
+    return progress.spent_usd
 
 
 def _count(progress: Judging, judged: Judged) -> None:

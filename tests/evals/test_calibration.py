@@ -154,6 +154,20 @@ def test_calls_that_failed_are_asked_again(planned: Made) -> None:
     assert calibration_of(plan, router).judged == 40
 
 
+def test_grades_that_are_asked_again_leave_the_money_that_comparisons_took(planned: Made) -> None:
+    def only_compares(call: Call) -> str:
+        if "first_answer" not in json.loads(call.messages[1]["content"]):
+            raise RateLimitedError("busy")
+        return by_word(call)
+
+    done = measure(planned(repeats=1, judge=only_compares)[1])
+    assert (done.failed, done.judged) == (40, 60) and done.spent_usd > 0
+    again, plan = planned(repeats=1)
+    assert plan.calls == 40
+    assert measure(plan, max_cost_usd=done.spent_usd, worst_usd=Decimal("0.0001")).is_stopped_by_cap
+    assert calls_of(again) == 0
+
+
 def test_a_cap_needs_a_price(planned: Made) -> None:
     with pytest.raises(EvalError, match="price is unknown"):
         measure(planned()[1], max_cost_usd=Decimal(1))
