@@ -147,14 +147,38 @@ class Wait:
     seconds: float
 
 
+ServiceTier = Literal["standard", "batch", "flex", "priority"]
+"""What a provider sells the same model as: at once, within a day, when there is room, or ahead of the others."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Token meters of one attempt. `cached_input_tokens` is part of input, `reasoning_tokens` part of output."""
+    """Token meters of one attempt, as every provider's figures are told here.
+
+    The meters of input are parts of `input_tokens`, those of output parts of `output_tokens`; no token is in two of
+    them, and what is in none is plain text.
+    """
 
     input_tokens: int
+    """All input, whatever it was: cached, written to a cache, heard or seen."""
     output_tokens: int
+    """All output, thinking included."""
     cached_input_tokens: int = 0
+    """Input read from the provider's prompt cache."""
+    cache_write_tokens: int = 0
+    """Input written to a prompt cache that keeps it for minutes (Anthropic: 5)."""
+    cache_write_1h_tokens: int = 0
+    """Input written to a prompt cache that keeps it for an hour."""
+    audio_input_tokens: int = 0
+    """Sound that was not cached."""
+    image_input_tokens: int = 0
+    """Pictures and video that were not cached; only of providers that count them apart."""
     reasoning_tokens: int = 0
+    """Output that was thinking."""
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    service_tier: ServiceTier = "standard"
+    """What it was served as, where the provider says so."""
     source: Literal["provider", "counted"] = "provider"
     """`counted`: the provider gave no usable figures (cut stream, missing or impossible usage), so we counted."""
 
@@ -185,6 +209,10 @@ class Attempt:
     latency_s: float = 0.0
     model_version: str | None = None
     """What the provider says it served."""
+    price_id: str | None = None
+    """`Price.id` of the price it was billed at; None: nobody knows the price."""
+    input_characters: int | None = None
+    """Characters of text sent: against the provider's tokens they show how its tokenizer drifts."""
 
 
 class Payload(dict[str, Any]):
