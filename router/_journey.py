@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
 from router.decide import Ruling
+from router.cache.lifetime import lifetime_s
 from router.decisions import Decision, TaskGuess
 from router.errors import ConfigurationError, NoRouteError, ProviderError, ProviderUnavailableError, RouterError
 from router.flow import Flow, Heard
@@ -52,7 +53,7 @@ class Journey:
         self.decision = ruling.decision
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
         if cache is not None and ruling.caching.keeps:
-            self.cache, self._ttl_s = "miss", ruling.caching.ttl
+            self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
             self._keeper = None if self.request.cache.no_store else cache
 
     def note_alike(self, cache: SemanticCache, found: Found) -> None:

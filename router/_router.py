@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from router.cache.shelf import Stored
 
 
+    from router.cache.purge import Purged
 class Router:
     """Routes requests by a policy. Thread-safe and fork-safe; `close()` it, or use `with`.
 
@@ -58,7 +59,7 @@ class Router:
     ) -> None:
         self.policy: Policy = load_policy(find_policy(policy))
         self._predictor = predictor(self.policy.artifact)
-        folder = state_folder(state)
+        self._folder = folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
         self._learner = learner(self.ledger, self.policy)
@@ -141,6 +142,23 @@ class Router:
         self._transport.close()
         self.ledger.close()
         if self._texts is not None:
+    def purge_cache(
+        self, *, task: str | None = None, model: str | None = None, tags: Mapping[str, str] | None = None,
+        before_s: float | None = None,
+    ) -> Purged:  # fmt: skip
+        """Delete stored answers of all tiers for which everything given holds; with nothing given, all of them.
+
+        Args:
+            task: of the request that left the answer.
+            model: policy id of the model that wrote it.
+            tags: of that request, such as `{"customer": "acme", "document": "handbook"}`.
+            before_s: stored before this moment, seconds since 1970.
+        """
+        from router.cache.purge import Choice, purge  # it brings numpy
+
+        choice = Choice(task=task, model=model, tags=tags or {}, before_s=before_s)
+        return purge(self._folder, self.ledger.rows, choice)
+
             self._texts.close()
         if self._cache is not None:
             self._cache.close()

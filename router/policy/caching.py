@@ -1,4 +1,4 @@
-"""What a rule says of the cache: `cache: false | exact | shadow | true | {mode, max_error, confidence, ttl}`."""
+"""What a rule says of the cache: `cache: false | exact | shadow | true | {mode, ttl, ...}`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def _seconds(value: object) -> object:
     return int(found[1]) * _SECONDS[found[2]]
 
 
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class Caching(BaseModel):
     """Which answers may be served again, and how sure that must be."""
 
@@ -40,6 +44,17 @@ class Caching(BaseModel):
     """Of that bound."""
     ttl: Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str), Field(gt=0, le=365 * DAY_S)] = DAY_S
     """Seconds (written 90s, 30m, 24h, 7d) for which a stored answer may be served; a hit does not extend them."""
+    fresh_ttl: Annotated[
+        float | None, BeforeValidator(_seconds, json_schema_input_type=str), Field(gt=0, le=365 * DAY_S)
+    ] = None
+    """The same for questions with words such as today, latest or price; None: `ttl`. Only the same question gets such
+    an answer again, never one that is alike."""
+    epoch: str = ""
+    """Any text or number; another one starts with no answers, and keeps what was learned about likeness."""
+    tags: Annotated[
+        tuple[str, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
+    ] = ()
+    """Names of request tags that must be equal for an answer to be served again, such as a document's version."""
 
     @model_validator(mode="before")
     @classmethod
