@@ -34,10 +34,10 @@ from router.types import Call, Completion, Message, Request, Wait
 from router.warmth import Memory
 
 if TYPE_CHECKING:
+    from router.cache.purge import Purged
     from router.cache.shelf import Stored
 
 
-    from router.cache.purge import Purged
 class Router:
     """Routes requests by a policy. Thread-safe and fork-safe; `close()` it, or use `with`.
 
@@ -137,11 +137,6 @@ class Router:
         if self._alike is not None:
             self._alike.reject(decision_id, source)
 
-    def close(self) -> None:
-        """Close files and connections."""
-        self._transport.close()
-        self.ledger.close()
-        if self._texts is not None:
     def purge_cache(
         self, *, task: str | None = None, model: str | None = None, tags: Mapping[str, str] | None = None,
         before_s: float | None = None,
@@ -159,6 +154,11 @@ class Router:
         choice = Choice(task=task, model=model, tags=tags or {}, before_s=before_s)
         return purge(self._folder, self.ledger.rows, choice)
 
+    def close(self) -> None:
+        """Close files and connections."""
+        self._transport.close()
+        self.ledger.close()
+        if self._texts is not None:
             self._texts.close()
         if self._cache is not None:
             self._cache.close()
