@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
@@ -22,6 +23,7 @@ from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sle
 from router.warmth import Memory
 
 if TYPE_CHECKING:
+    from router.cache.aside import Aside
     from router.cache.shelf import Stored
     from router.cache.tier import Found, SemanticCache
 
@@ -44,6 +46,7 @@ class Journey:
         self._keeper: ExactCache | None = None
         self._ttl_s = 0.0
         self._alike: tuple[SemanticCache, Found] | None = None
+        self._aside: Aside | None = None
         self._sent_s = self.started_s
         self._is_settled = False
         self._answers: dict[str, Attempt] = {}
@@ -56,12 +59,12 @@ class Journey:
             self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
             self._keeper = None if self.request.cache.no_store else cache
 
-    def note_alike(self, cache: SemanticCache, found: Found) -> None:
-        """Take what the semantic cache said; it hears of the answer, or that none came."""
+    def note_alike(self, cache: SemanticCache, found: Found, aside: Aside | None) -> None:
+        """Take what the semantic cache said; it hears of the answer, or that none came, aside if need be."""
         assert self.decision is not None  # noqa: S101  it is asked after deciding
         self.decision = replace(self.decision, semantic=found.note)
         if found.stored is None:
-            self._alike = (cache, found)
+            self._alike, self._aside = (cache, found), aside
 
     def patience_s(self, most_s: float) -> float:
         """Seconds until the request's deadline, but at most so many."""
@@ -174,10 +177,13 @@ class Journey:
         if self._alike is None:
             return
         (cache, found), self._alike = self._alike, None
-        if model is None or payload is None:
-            cache.forget(found)
+        hear = partial(cache.forget, found)
+        if model is not None and payload is not None:
+            hear = partial(cache.keep, found, model, payload)
+        if self._aside is None:
+            hear()
         else:
-            cache.keep(found, model, payload)
+            self._aside.soon(hear)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None:
