@@ -7,7 +7,6 @@ value that belongs to the language but is not built yet is refused, never ignore
 from __future__ import annotations
 
 import re
-from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from router.config import is_secretive
 from router.policy.caching import OFF, Caching
-from router.spend.prices import Price
+from router.spend.prices.entry import PriceEntry
 from router.types import Deployment
 
 NOT_YET = "not supported yet; remove it"
@@ -60,8 +59,6 @@ Names = Annotated[
 ]
 Amount = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_finite)]
 """USD. The bound keeps every product with a token count within the ledger's integers."""
-PerMillion = Annotated[Decimal, Field(ge=0, le=10_000), AfterValidator(_finite)]
-"""USD per million tokens."""
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 EnvironmentName = Annotated[str, AfterValidator(_no_secret)]
 
@@ -70,29 +67,6 @@ class Section(BaseModel):
     """A part of a policy file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
-
-
-class PriceEntry(Section):
-    """A price in USD per million tokens, from a date on."""
-
-    input: PerMillion
-    output: PerMillion
-    cached_input: PerMillion | None = None
-    batch: PerMillion | None = None
-    effective: date | None = None
-    """First day (UTC) on which it holds; without one, it has always held."""
-
-    @field_validator("effective", mode="before")
-    @classmethod
-    def _iso_day(cls, value: object) -> object:
-        # Pydantic would read a bare number as seconds since 1970.
-        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-            raise ValueError("must be a day such as 2026-01-31")
-        return value
-
-    def price(self) -> Price:
-        """As the price book keeps it."""
-        return Price(input=self.input, output=self.output, cached_input=self.cached_input, effective=self.effective)
 
 
 class DeploymentEntry(Section):
