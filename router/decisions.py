@@ -31,8 +31,11 @@ class Prediction:
     quality_high: float
     """Interval around `quality`; a wide one means "I do not know"."""
     output_tokens: float
-    """Mean expectation, for routing."""
+    """Mean: what bills add up to."""
+    output_tokens_p50: float
+    """Half of the answers are at most so long."""
     output_tokens_p95: float
+    """95 of 100 answers are at most so long: what to hold back from a budget until the bill is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,10 @@ class Predictions:
     quality_high: Floats
     output_tokens: Floats
     """Expected (mean) output tokens."""
+    output_tokens_p50: Floats
+    """Half of the answers are at most so long: what routing goes by."""
     output_tokens_p95: Floats
+    """95 of 100 answers are at most so long: what a hold on a budget needs."""
     input_tokens: Floats
     cost_usd: Floats
     """Expected USD at the training table's prices, steadied toward the task's mean (`cost.REQUEST_SHARE`):
@@ -97,12 +100,20 @@ class Predictor:
             many.quality_low[0].tolist(),
             many.quality_high[0].tolist(),
             many.output_tokens[0].tolist(),
+            many.output_tokens_p50[0].tolist(),
             many.output_tokens_p95[0].tolist(),
             strict=True,
         )
         return {
-            model: Prediction(quality=q, quality_low=low, quality_high=high, output_tokens=mean, output_tokens_p95=p95)
-            for model, (q, low, high, mean, p95) in zip(self.models, columns, strict=True)
+            model: Prediction(
+                quality=q,
+                quality_low=low,
+                quality_high=high,
+                output_tokens=mean,
+                output_tokens_p50=half,
+                output_tokens_p95=most,
+            )
+            for model, (q, low, high, mean, half, most) in zip(self.models, columns, strict=True)
         }
 
     def predict_many(
@@ -114,15 +125,16 @@ class Predictor:
         columns = self._quality.heads.design(embedded, task, cell)
         quality, low, high = self._quality.predict(columns, task, cell)
         lengths = np.fromiter(map(len, texts), dtype=np.float64, count=len(texts))
-        input_tokens, mean, p95 = self._cost.tokens(columns, lengths)
+        tokens = self._cost.tokens(columns, lengths, task)
         return Predictions(
             quality=quality,
             quality_low=low,
             quality_high=high,
-            output_tokens=mean,
-            output_tokens_p95=p95,
-            input_tokens=input_tokens,
-            cost_usd=self._cost.cost_usd(input_tokens, mean, task),
+            output_tokens=tokens.written,
+            output_tokens_p50=tokens.written_p50,
+            output_tokens_p95=tokens.written_p95,
+            input_tokens=tokens.read,
+            cost_usd=self._cost.cost_usd(tokens, task),
         )
 
     def dial(self, points: int, strategy: str = "single") -> Floats:

@@ -191,8 +191,8 @@ class _Training:
                 logistic[out] = heads.logistic(columns[out])
                 if number == 0:
                     costs = self.cost(columns, rest)
-                    read, written, _ = costs.tokens(columns[out], self.lengths[out])
-                    cost[out] = costs.cost_usd(read, written, self.task[out])
+                    tokens = costs.tokens(columns[out], self.lengths[out], self.task[out])
+                    cost[out] = costs.cost_usd(tokens, self.task[out])
             loss = best_share(table, logistic, self.matrix.quality)[0]
             tried.append((loss, number, _CrossFitted(table=table, logistic=logistic)))
         _, number, crossed = min(tried, key=lambda item: item[:2])
