@@ -48,11 +48,12 @@ def plan(
         ordered = sorted(clearing, key=_by_cost)
     else:
         ordered = sorted(standing, key=lambda offer: (-(offer.quality or 0.0), *_by_cost(offer)))
-    spare = [offer for offer in fallback if offer.barred is None and offer not in ordered]
+    chosen = {offer.model for offer in ordered}
+    spare = [offer for offer in fallback if offer.barred is None and offer.model not in chosen]
     alone = tuple(dict.fromkeys(offer.model for offer in [*ordered, *spare]))
     judged = {offer.model: offer for offer in [*spare, *offers]}
     reasons = {
-        model: _reason(offer, alone, offer in ordered, bool(clearing), strategy, bar) for model, offer in judged.items()
+        model: _reason(offer, alone, model in chosen, bool(clearing), strategy, bar) for model, offer in judged.items()
     }
     reasons |= {o.model: f"fallback, but {o.barred}" for o in fallback if o.barred and o.model not in reasons}
     reasons |= {model: _rung(place, len(learned)) for place, model in enumerate(learned)}

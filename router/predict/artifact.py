@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from router.errors import ArtifactError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format; another one is refused."""
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
 REMEDY = "run: clearbar train --outcomes FILE --out DIR"

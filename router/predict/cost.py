@@ -80,7 +80,7 @@ class CostModel:
             lengths: characters of each text, shape (n,).
             task: shape (n,), -1 where unknown.
         """
-        log_tokens = np.clip(columns @ self.weights + self.intercepts, 0.0, np.log1p(self.ceiling))
+        log_tokens = np.minimum(np.maximum(columns @ self.weights + self.intercepts, 0.0), np.log1p(self.ceiling))
         mean = np.minimum(np.maximum(np.exp(log_tokens) * self.smearing - 1.0, 0.0), self.ceiling)
         half, most = np.exp(log_tokens) * self.quantiles[:, task] - 1.0  # unknown, -1, is the row of all tasks
         high = np.minimum(np.maximum(most, mean), self.ceiling)
