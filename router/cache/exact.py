@@ -72,7 +72,7 @@ def exact_key(
     try:
         text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
 
 
@@ -132,11 +132,12 @@ def _is_choice(choice: object) -> bool:
 
 
 def is_storable(payload: Mapping[str, Any]) -> bool:
-    """Whether an answer came to its natural end: not cut, not filtered, no tool call."""
+    """Whether an answer came to its natural end: not cut, not filtered, not refused, no tool call."""
     if payload.get("data"):
         return True  # embeddings have no end to come to
     choices = payload.get("choices") or ()
     return bool(choices) and all(
-        choice.get("finish_reason") == "stop" and not (choice.get("message") or {}).get("tool_calls")
+        choice.get("finish_reason") == "stop"
+        and not any((choice.get("message") or {}).get(name) for name in ("tool_calls", "function_call", "refusal"))
         for choice in choices
     )

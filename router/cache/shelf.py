@@ -7,7 +7,6 @@ here each time it is served.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +19,7 @@ import numpy as np
 
 from router.cache.exact import is_storable
 from router.cache.neighbours import Floats
+from router.stores.private import keep_private
 from router.stores.sqlite import Database
 
 MIGRATIONS = (
@@ -100,9 +100,7 @@ class Shelf:
         Raises:
             StoreError: it is no database, or of a newer version.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT, 0o600))
+        keep_private(path)
         self._db = Database(path, MIGRATIONS, busy_timeout_s=BUSY_TIMEOUT_S)
         self._writes = 0
 
@@ -156,7 +154,7 @@ class Shelf:
         return [
             Question(number, text, np.frombuffer(vector, dtype="<f4"), answer, expires_s)
             for number, text, vector, answer, expires_s in rows
-            if isinstance(vector, bytes) and len(vector) == WIDTH_BYTES and isinstance(text, str)
+            if isinstance(text, str) and isinstance(answer, str) and _is_unit(vector)
         ]
 
     def answer(self, number: int) -> Stored | None:
@@ -258,6 +256,14 @@ def _cull(connection: Connection, partition: str, now_s: float) -> None:
     connection.execute(
         "DELETE FROM labels WHERE id <= (SELECT id FROM labels ORDER BY id DESC LIMIT 1 OFFSET ?)", (4 * MOST_LABELS,)
     )
+
+
+def _is_unit(vector: object) -> bool:
+    """Whether a row's bytes are a vector of length 1: a longer one would be the nearest to every question."""
+    if not isinstance(vector, bytes) or len(vector) != WIDTH_BYTES:
+        return False
+    numbers = np.frombuffer(vector, dtype="<f4").astype(np.float64)
+    return bool(abs(numbers @ numbers - 1) < 1e-3)  # also False for what is no number
 
 
 def _is_text_answer(payload: object) -> bool:

@@ -19,6 +19,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from router.answers import response_text
+from router.cache.alone import for_nobody_else
 from router.cache.evidence import FEATURES
 from router.cache.identity import identity_of
 from router.cache.neighbours import Floats
@@ -133,6 +135,8 @@ class SemanticCache:
                     promise.judge(decision, wrong=decision.answer != identity)
                 else:
                     self._shelf.drop_same(asked.partition, asked.text)
+                if for_nobody_else(asked.request, response_text(payload)):
+                    return
                 self._shelf.add(
                     asked.partition, asked.text, asked.vector, identity, model, payload, asked.request.id,
                     ttl_s=asked.caching.ttl,

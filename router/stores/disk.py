@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import StoreError
 from router.stores.forks import ForkSafe
+from router.stores.private import keep_folder_private
 
 if TYPE_CHECKING:
     import diskcache
@@ -36,6 +37,7 @@ class TextStore(ForkSafe):
 
     def __init__(self, directory: Path, *, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> None:
         self._directory, self._failures = directory, _failures()
+        keep_folder_private(directory)
         self._cache = _open(directory, size_limit_bytes)
         self._writes = itertools.count(1)
         super().__init__()
