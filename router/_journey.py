@@ -123,7 +123,10 @@ class Journey:
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
-            self._keeper.put(self.cache_key, Entry(call.model, payload, self.request.id), expire_s=self._ttl_s)
+            self._keeper.put(
+                self.cache_key, Entry(call.model, payload, self.request.id), expire_s=self._ttl_s,
+                tags=self.request.tags, cost_usd=self.meter.cost_usd,
+            )  # fmt: skip
         self._tell_alike(call.model, payload if outcome == "ok" else None)
         if outcome == "ok":
             self._keep_text(payload)
@@ -179,7 +182,7 @@ class Journey:
         (cache, found), self._alike = self._alike, None
         hear = partial(cache.forget, found)
         if model is not None and payload is not None:
-            hear = partial(cache.keep, found, model, payload)
+            hear = partial(cache.keep, found, model, payload, cost_usd=self.meter.cost_usd)
         if self._aside is None:
             hear()
         else:

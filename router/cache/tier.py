@@ -22,6 +22,7 @@ from typing import Any
 from router.answers import response_text
 from router.cache.alone import for_nobody_else
 from router.cache.evidence import FEATURES
+from router.cache.exact import owner_of
 from router.cache.identity import identity_of
 from router.cache.neighbours import Floats
 from router.cache.partition import NotAlike, last_text, partition, read_secret
@@ -119,8 +120,8 @@ class SemanticCache:
             _tell(error)
             return Found(_refused(caching, "the cache does not work"))
 
-    def keep(self, found: Found, model: str, payload: Mapping[str, Any]) -> None:
-        """Learn from a model's answer, and store it."""
+    def keep(self, found: Found, model: str, payload: Mapping[str, Any], *, cost_usd: Decimal | None) -> None:
+        """Learn from a model's answer, and store it with what it cost."""
         asked, decision = found.asked, found.decision
         if asked is None or asked.is_cut:
             return
@@ -139,7 +140,7 @@ class SemanticCache:
                     return
                 self._shelf.add(
                     asked.partition, asked.text, asked.vector, identity, model, payload, asked.request.id,
-                    ttl_s=asked.caching.ttl,
+                    ttl_s=asked.caching.ttl, owner=owner_of(asked.request.tags, self._secret), usd=float(cost_usd or 0),
                 )  # fmt: skip
         except Exception as error:  # noqa: BLE001  the answer is paid for
             _tell(error)
@@ -212,6 +213,8 @@ class SemanticCache:
             saves_usd=saves_usd if outcome == "hit" else None,
         )
         serves = outcome == "hit" and caching.mode == "on"
+        if outcome == "hit":
+            promise.ask_for(decision)
         if serves:
             self._hits[asked.request.id] = (promise, decision)
             while len(self._hits) > REMEMBERED:
