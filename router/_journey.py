@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
-from router.decide import Ruling
 from router.cache.lifetime import lifetime_s
+from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
 from router.errors import ConfigurationError, NoRouteError, ProviderError, ProviderUnavailableError, RouterError
 from router.flow import Flow, Heard
+from router.pace import PaceMemory
 from router.spend.ledger import Ledger
 from router.spend.meter import Meter
 from router.spend.prices import Price
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from router.cache.aside import Aside
     from router.cache.shelf import Stored
     from router.cache.tier import Found, SemanticCache
+    from router.climb import Listener
 
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep | Wait, Heard, Any]
@@ -35,8 +37,10 @@ Steps = Generator[Call | Sleep | Wait, Heard, Any]
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory) -> None:
-        self.request, self._ledger, self._texts, self._memory = request, ledger, texts, memory
+    def __init__(
+        self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory, paces: PaceMemory | None
+    ) -> None:
+        self.request, self._ledger, self._texts, self._memory, self._paces = request, ledger, texts, memory, paces
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -49,11 +53,12 @@ class Journey:
         self._aside: Aside | None = None
         self._sent_s = self.started_s
         self._is_settled = False
+        self._listener: Listener | None = None
         self._answers: dict[str, Attempt] = {}
 
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]], cache: ExactCache | None) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
-        self.decision = ruling.decision
+        self.decision, self._listener = ruling.decision, ruling.listener
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
         if cache is not None and ruling.caching.keeps:
             self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
@@ -194,6 +199,10 @@ class Journey:
 
     def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
         attempts = self.meter.attempts
+        if self._paces is not None and self.decision is not None:
+            self._paces.note(self.decision.task.task, attempts, time.time())
+            if self._listener is not None and self._listener.late:
+                self.decision = replace(self.decision, late=tuple(self._listener.late))
         self._ledger.append_request(
             self.request,
             self.decision,

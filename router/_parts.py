@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.errors import ConfigurationError
+from router.pace import RECENT_S, PaceMemory
 from router.policy import Policy
 from router.spend.ledger import Ledger
 
@@ -54,6 +56,13 @@ def learner(ledger: Ledger, policy: Policy) -> Learner | None:
     from router.predict.learner import Learner
 
     return Learner(ledger, policy.evidence)
+
+
+def pace_memory(ledger: Ledger, policy: Policy) -> PaceMemory | None:
+    """What knows how long calls take, if a rule limits latency."""
+    if not policy.limits_latency:
+        return None
+    return PaceMemory(ledger.recent_calls(int((time.time() - RECENT_S) * 1e6)))
 
 
 def state_folder(given: str | os.PathLike[str] | None) -> Path:

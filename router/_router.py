@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 from router import flow
 from router._drive import adrive, drive
 from router._journey import Journey, Steps
-from router._parts import learner, predictor, semantic_cache, state_folder
+from router._parts import learner, pace_memory, predictor, semantic_cache, state_folder
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
+from router.answers import without_logprobs
 from router.cache.aside import Aside
 from router.cache.exact import Entry, ExactCache, exact_key
 from router.cache.flights import LEASE_S, Flights
@@ -65,6 +67,7 @@ class Router:
         data = self.policy.data
         self._learner = learner(self.ledger, self.policy)
         self._memory = Memory(self.policy.cacheable)
+        self._paces = pace_memory(self.ledger, self.policy)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._flights, self._aside = Flights(), Aside()
@@ -176,7 +179,7 @@ class Router:
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
-        journey = Journey(request, self.ledger, self._texts, self._memory)
+        journey = Journey(request, self.ledger, self._texts, self._memory, self._paces)
         with self._flights.boarded(self._key(journey)) as leader:
             if entry := self._look_up(journey):
                 return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
@@ -203,13 +206,17 @@ class Router:
                 deadline_s=journey.deadline_s,
                 patience_s=request.patience_s,
                 listener=ruling.listener,
+                latest_s=None if ruling.latest_s is None else journey.started_s + ruling.latest_s,
             )
             call, reply = yield from journey.pay(way)
         except BaseException as error:
             journey.fail(error)
             raise
         if reply.chunks is None:
-            return _as_asked(journey.finish(call, reply.payload or {}), request, is_async)
+            payload = reply.payload or {}
+            if call.wants_logprobs and not request.params.get("logprobs"):
+                payload = without_logprobs(payload)
+            return _as_asked(journey.finish(call, payload), request, is_async)
         finish = partial(journey.finish_stream, call)
         if is_async:
             return AsyncStream(cast(AsyncIterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
@@ -218,6 +225,8 @@ class Router:
     def _decide(self, request: Request) -> Ruling:
         experience = self._learner.now() if self._learner is not None else None
         known = self._memory.known(request, time.monotonic())
+        if self._paces is not None:
+            known = replace(known, pace=self._paces.known(time.time()))
         return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known)
 
     def _key(self, journey: Journey) -> str | None:
@@ -273,6 +282,7 @@ class Router:
                     timeout_s=flow.DEFAULT_TIMEOUT_S,
                     deadline_s=deadline_s,
                     stream=request.stream and ruling.listener is None,
+                    wants_logprobs=ruling.listener is not None and ruling.listener.reads_logprobs(model),
                 )
                 for deployment in self.policy.deployments[model]
             ]

@@ -72,6 +72,19 @@ class Warm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long one call of a model takes, in seconds."""
+
+    model: str
+    median_s: float
+    p95_s: float
+    calls: int
+    """Calls that say so; 0 where it is not counted."""
+    of: Literal["attempts", "outcomes"]
+    """`attempts`: recent calls in this task; `outcomes`: those that the artifact was trained on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a decision looked at besides the text, so that it can be repeated; holds no text of the request."""
 
@@ -86,6 +99,8 @@ class Facts:
     params: Mapping[str, Any] = field(default_factory=dict)
     """Counts as given; of other parameters that matter, only that they were there (True)."""
     warm: tuple[Warm, ...] = ()
+    paces: tuple[Pace, ...] | None = None
+    """What was known of the candidates' latency; None where the rule does not limit it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +126,8 @@ class Candidate:
     """Upper bound of one attempt; only computed where a limit needs it."""
     propensity: float | None = None
     """Chance of being asked first, where the rule explores; None where nothing is left to chance."""
+    latency_s: float | None = None
+    """95 of 100 calls take at most so long; None where nobody knows, or the rule does not limit latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +183,10 @@ class Decision:
     """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
     semantic: Cached | None = None
     """What the semantic cache said, where the rule asks it."""
+    max_latency_ms: int | None = None
+    """What the rule says of latency."""
+    late: tuple[str, ...] | None = None
+    """Models that a cascade would have asked, had there been time left for their answers."""
 
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""
@@ -173,7 +194,15 @@ class Decision:
         head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {bar}, {self.strategy}"
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
         promise = [f"  {self.promise}"] if self.promise else []
-        return "\n".join([head, *promise, *rows, *self._cached()])
+        return "\n".join([head, *promise, *rows, *self._timed(), *self._cached()])
+
+    def _timed(self) -> list[str]:
+        if self.max_latency_ms is None:
+            return []
+        unknown = [c.model for c in self.candidates if c.latency_s is None]
+        told = f"; unknown, and let through: {', '.join(unknown)}" if unknown else ""
+        late = f"; no time was left to ask {', '.join(self.late)}" if self.late else ""
+        return [f"  latency at most {self.max_latency_ms:,} ms{told}{late}"]
 
     def _cached(self) -> list[str]:
         said = self.semantic

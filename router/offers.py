@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from router.decisions import Dollars, Prediction
+from router.pace import TimeLimit
 from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
@@ -35,6 +36,7 @@ class Sheet:
         input_bound: upper bound of its input tokens; only looked at under a limit.
         now: the moment, which dates prices and ends evidence.
         known: which providers' prompt caches are warm, and which models think.
+        time: what the rule says of latency.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Sheet:
         input_bound: int,
         now: datetime,
         known: Known,
+        time: TimeLimit | None = None,
     ) -> None:
         self.request, self.policy, self.task, self.bar, self.limit = request, policy, task, bar, limit
         self.input_bound, self.now, self.known = input_bound, now, known
+        self.time = time
         self.size = estimate_tokens(request.text)
         """Estimated tokens of its text."""
         self._asked_cap = output_cap(request.params)
@@ -62,8 +66,9 @@ class Sheet:
         self._metric = entry.metric if entry else None
 
     def offer(
-        self, name: str, prediction: Prediction | None = None, *, needs_evidence: bool, is_judged: bool = False
-    ) -> Offer:
+        self, name: str, prediction: Prediction | None = None, *, needs_evidence: bool, is_judged: bool = False,
+        is_spare: bool = False,
+    ) -> Offer:  # fmt: skip
         """What one model offers.
 
         Args:
@@ -71,13 +76,14 @@ class Sheet:
             prediction: what the artifact expects of it.
             needs_evidence: without evidence asked for, no bar holds the model back.
             is_judged: the prediction's quality is held against the bar; else the evidence's mean is.
+            is_spare: it only stands by, and may be slow: a late answer is better than none.
         """
         model = self.policy.models[name]
         price = self._price(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
         worst_usd = self._worst(model, price)
         dollars = self._expected(name, price, prediction)
-        barred = self._misfit(model, worst_usd)
+        barred = self._misfit(model, worst_usd) or (None if is_spare else self._late(name))
         if barred is None and needs_evidence:
             barred = self._gap(model, evidence)
         quality = evidence.mean if evidence else None
@@ -92,13 +98,18 @@ class Sheet:
             expected_cost_usd=dollars.total_usd if dollars else None,
             expected=dollars,
             worst_cost_usd=worst_usd,
+            latency_s=pace.p95_s if self.time is not None and (pace := self.time.paces.get(name)) else None,
         )
 
     def misfit(self, name: str) -> str | None:
         """Why a model cannot take part in a plan that carries the bar as a whole."""
         model = self.policy.models[name]
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        return self._misfit(model, self._worst(model, self._price(name))) or self._gap(model, evidence, is_alone=False)
+        misfit = self._misfit(model, self._worst(model, self._price(name))) or self._late(name)
+        return misfit or self._gap(model, evidence, is_alone=False)
+
+    def _late(self, name: str) -> str | None:
+        return self.time.fault([name]) if self.time is not None else None
 
     def _worst(self, model: ModelEntry, price: Price | None) -> Decimal | None:
         if self.limit is None or price is None:

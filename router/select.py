@@ -24,6 +24,7 @@ class Offer:
     expected_cost_usd: Decimal | None = None
     expected: Dollars | None = None
     worst_cost_usd: Decimal | None = None
+    latency_s: float | None = None
 
 
 def plan(
@@ -79,6 +80,7 @@ def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> 
         expected_cost_usd=offer.expected_cost_usd,
         expected=offer.expected,
         worst_cost_usd=offer.worst_cost_usd,
+        latency_s=offer.latency_s,
     )
 
 

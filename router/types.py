@@ -148,6 +148,8 @@ class Call:
     deadline_s: float | None = None
     """When the whole request's time ends, on `time.monotonic()`'s clock; nobody waits for a chunk after it."""
     stream: bool = False
+    wants_logprobs: bool = False
+    """The router would like to know how likely the answer's tokens were, where the provider tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,11 @@ class Policy:
         return any(rule.cache.keeps for rule in self.rules)
 
     @property
+    def limits_latency(self) -> bool:
+        """Whether any rule limits latency."""
+        return any(rule.max_latency_ms is not None for rule in self.rules)
+
+    @property
     def caches_alike(self) -> bool:
         """Whether any rule asks the semantic cache, if only in shadow."""
         return any(rule.cache.looks_alike for rule in self.rules)

@@ -204,7 +204,8 @@ class Rule(Section):
     buffer: bool = False
     """Whether a streamed request may be held back until its cascade is decided; else it gets a single call."""
     max_cost_usd: Amount | None = None
-    max_latency_ms: NotYet = None
+    max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
     fallback: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
     """Tried when no candidate stands or all have failed; needs no evidence."""
     cache: Caching = OFF

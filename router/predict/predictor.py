@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from router.decisions import Prediction, TaskGuess
+from router.decisions import Pace, Prediction, TaskGuess
 from router.errors import ArtifactError
 from router.predict import artifact as artifacts
 from router.predict.calibrate import logit
@@ -16,6 +16,7 @@ from router.predict.cascade import Cascade, Choice, Climb
 from router.predict.cost import CostModel
 from router.predict.dial import spread
 from router.predict.labels import Floats, Labels
+from router.predict.latency import recorded_pace
 from router.predict.meaning import Reader
 from router.predict.promises import Promises
 from router.predict.quality import QualityModel
@@ -61,6 +62,7 @@ class Predictor:
         self._dial = (arrays["dial_lambdas"], arrays["dial_costs"])
         self.cascade: Cascade | None = Cascade.from_arrays(arrays) if "cascade_stops" in arrays else None
         """None: training found nothing that looking at answers could tell."""
+        self._latency: Floats | None = arrays.get("latency_s")
         self.promises = Promises.from_arrays(arrays, self.models, self.tasks)
 
     @classmethod
@@ -155,6 +157,12 @@ class Predictor:
         """Positions of a task and of its subtask; -1 where training did not know them."""
         at, cell = self._labels.encode([task], [subtask])
         return int(at[0]), int(cell[0])
+
+    def pace(self, model: str, task: str | None) -> Pace | None:
+        """How long a model's recorded calls took in a task; None where too few of them say so."""
+        if self._latency is None or model not in self.models:
+            return None
+        return recorded_pace(self._latency, self.models.index(model), self.labels(task, None)[0], model)
 
     def choice(self, price: float, task: int, leaf: int) -> Choice | None:
         """Whether to climb a ladder at a price of quality, in quality per USD; None without cascades."""

@@ -18,6 +18,7 @@ from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant
 from router.predict.fit_agreement import read_answers
 from router.predict.fit_cascade import can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
+from router.predict.latency import fit_latency
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
 from router.predict.meaning import NAMES, Reader, embed, fit_meaning, require
 from router.predict.promises import Promises, thinned
@@ -100,6 +101,8 @@ class _Training:
         arrays = {**reader.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
         arrays |= {"dial_lambdas": lambdas, "dial_costs": costs}
 
+        if np.isfinite(self.matrix.latency_s).any():
+            arrays["latency_s"] = fit_latency(self.matrix.latency_s, self.task, len(self.labels.tasks))
 
         learned = self.learned(crossed)
         whole = np.flatnonzero(self.matrix.complete)
@@ -232,8 +235,9 @@ class _Training:
                 [matrix.texts[row] for row in rows],
                 [matrix.responses[row] for row in rows],
                 matrix.output_tokens[rows],
+                matrix.logprob[rows],
             ),
-            quality=matrix.quality[rows],
+            quality=matrix.response_quality[rows],
             cost_usd=matrix.cost_usd[rows],
             expected=learned[rows],
             expected_cost=expected_cost[rows],
