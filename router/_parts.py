@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def predictor(artifact: Path | None) -> Predictor | None:
-    """The trained artifact, if the policy names one."""
-    if artifact is None:
+def predictor(policy: Policy) -> Predictor | None:
+    """The trained artifact, if the policy names one; it knows already which of the policy's bars it carries."""
+    if policy.artifact is None:
         return None  # numpy stays out of a service that has nothing to predict
+    from router.learned import certify
     from router.predict import Predictor
 
-    return Predictor.load(artifact)
+    trained = Predictor.load(policy.artifact)
+    certify(trained, policy)
+    return trained
 
 
 def semantic_cache(folder: Path, policy: Policy, trained: Predictor | None) -> SemanticCache | None:

@@ -61,7 +61,7 @@ class Router:
         transport: Transport | None = None,
     ) -> None:
         self.policy: Policy = load_policy(find_policy(policy))
-        self._predictor = predictor(self.policy.artifact)
+        self._predictor = predictor(self.policy)
         self._folder = folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data

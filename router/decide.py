@@ -276,7 +276,7 @@ def _learned(
         foresight,
         ("cascade", "single") if looks else ("single",),
         task,
-        Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence),
+        Asked.of(bar),
         barred=lambda model: sheet.misfit(model) if model in rule.candidates else "no candidate of the rule",
         time=sheet.time,
     )
