@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
+from router.cache.flights import LEASE_S
 from router.cache.lifetime import lifetime_s
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
@@ -64,10 +65,35 @@ class Journey:
             self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
             self._keeper = None if self.request.cache.no_store else cache
 
-    def note_alike(self, cache: SemanticCache, found: Found, aside: Aside | None) -> None:
-        """Take what the semantic cache said; it hears of the answer, or that none came, aside if need be."""
-        assert self.decision is not None  # noqa: S101  it is asked after deciding
-        self.decision = replace(self.decision, semantic=found.note)
+    def ask_alike(
+        self, cache: SemanticCache, ruling: Ruling, aside: Aside | None
+    ) -> Generator[Wait, Any, Stored | None]:
+        """Ask the semantic cache, once a question like it that is under way has its answer.
+
+        Args:
+            cache: hears of the answer, or that none came.
+            ruling: the decision, with a plan.
+            aside: beside an event loop; None asks right here.
+        """
+        decision = ruling.decision
+        costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
+        look_up = partial(
+            cache.look_up, self.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
+            saves_usd=costs.get(decision.plan[0]),
+        )  # fmt: skip
+        found: Found | None = None
+        for is_patient in (True, False):
+            work = partial(look_up, is_patient=is_patient)
+            if aside is None:
+                found = work()
+            else:
+                found = yield from aside.result(work, seconds=self.patience_s(LEASE_S), unused=cache.forget)
+            if found is None or found.ahead is None:
+                break
+            yield Wait(until=found.ahead, seconds=self.patience_s(LEASE_S))
+        if found is None:
+            return None
+        self.decision = replace(decision, semantic=found.note)
         if found.stored is None:
             self._alike, self._aside = (cache, found), aside
 

@@ -251,22 +251,7 @@ class Router:
     def _look_up_alike(self, journey: Journey, ruling: Ruling, is_async: bool) -> Generator[Wait, Any, Stored | None]:
         if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:
             return None
-        decision = ruling.decision
-        costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
-        look_up = partial(
-            self._alike.look_up, journey.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
-            saves_usd=costs.get(decision.plan[0]),
-        )  # fmt: skip
-        patience_s = journey.patience_s(LEASE_S)
-        found = (
-            (yield from self._aside.result(look_up, seconds=patience_s, unused=self._alike.forget))
-            if is_async
-            else look_up()
-        )
-        if found is None:
-            return None
-        journey.note_alike(self._alike, found, self._aside if is_async else None)
-        return found.stored
+        return (yield from journey.ask_alike(self._alike, ruling, self._aside if is_async else None))
 
     def _calls(self, request: Request, ruling: Ruling, deadline_s: float | None) -> list[list[Call]]:
         """For each model of the plan, one call per deployment."""
