@@ -167,10 +167,6 @@ class Wait:
     seconds: float
 
 
-ServiceTier = Literal["standard", "batch", "flex", "priority"]
-"""What a provider sells the same model as: at once, within a day, when there is room, or ahead of the others."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Token meters of one attempt, as every provider's figures are told here.
@@ -197,8 +193,8 @@ class Usage:
     """Output that was thinking."""
     audio_output_tokens: int = 0
     image_output_tokens: int = 0
-    service_tier: ServiceTier = "standard"
-    """What it was served as, where the provider says so."""
+    service_tier: str = "standard"
+    """What it was served as: `standard`, `batch`, `flex`, `priority`, or a provider's own word, such as `fast`."""
     source: Literal["provider", "counted"] = "provider"
     """`counted`: the provider gave no usable figures (cut stream, missing or impossible usage), so we counted."""
 

@@ -89,7 +89,7 @@ class ModelEntry(Section):
     price: Annotated[
         list[PriceEntry], BeforeValidator(one_or_more, json_schema_input_type=PriceEntry | list[PriceEntry])
     ] = []
-    """Without one, litellm's bundled price map is asked; a model in neither has an unknown price."""
+    """Without one, the newest price book is asked, then litellm's bundled map; else its price is unknown."""
     context: Tokens | None = None
     """Context window in tokens, input and output together; unknown is not checked."""
     max_output_tokens: Tokens = 4096
@@ -241,6 +241,8 @@ class PolicyFile(Section):
     """Directory of a trained artifact, relative to the file."""
     evidence: Name = "evidence"
     """Directory of evidence files, relative to the file."""
+    prices: Name = "prices"
+    """Directory of price books, relative to the file; the newest one prices the models that state no price here."""
     data: Data = Data()
     learning: Learning = Learning()
     budgets: NotYet = None

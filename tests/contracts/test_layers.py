@@ -43,6 +43,7 @@ ONE_DOOR = {
     "tokenizers": "router/embedding/pieces.py",
     "datasets": "evals/sources/hub.py",
     "ragas": "evals/scorers/ragas.py",
+    "genai_prices": "router/spend/prices/installed.py",
 }
 FOR_EVALS = (
     "router",
