@@ -122,6 +122,8 @@ class Candidate:
     """Total of `expected`."""
     expected: Dollars | None = None
     """What it is made of; None: nobody knows the price."""
+    p95_cost_usd: Decimal | None = None
+    """What 95 of 100 such calls cost at most, for a hold on a budget; None where no artifact predicts the length."""
     worst_cost_usd: Decimal | None = None
     """Upper bound of one attempt; only computed where a limit needs it."""
     propensity: float | None = None

@@ -19,7 +19,7 @@ PRESENT = ("tools", "functions", "response_format", "web_search_options", "audio
 COMPARED = ("task", "rule", "strategy", "bar", "plan", "propensity", "promise")
 COMPARED_CANDIDATE = (
     "is_in", "reason", "quality", "quality_low", "predicted_low", "predicted_high", "expected_cost_usd",
-    "worst_cost_usd", "propensity", "latency_s",
+    "p95_cost_usd", "worst_cost_usd", "propensity", "latency_s",
 )  # fmt: skip
 CLOSE = 1e-9
 """Differences below are another machine's arithmetic."""

@@ -12,7 +12,7 @@ from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap
-from router.spend.prices import Price, price_on
+from router.spend.prices import PER_MILLION, Price, price_on
 from router.spend.usage import tiers_of
 from router.tokens import estimate_tokens
 from router.types import Request
@@ -97,6 +97,7 @@ class Sheet:
             prediction=prediction,
             expected_cost_usd=dollars.total_usd if dollars else None,
             expected=dollars,
+            p95_cost_usd=self._most(price, prediction),
             worst_cost_usd=worst_usd,
             latency_s=pace.p95_s if self.time is not None and (pace := self.time.paces.get(name)) else None,
         )
@@ -153,17 +154,27 @@ class Sheet:
     def _expected(self, name: str, price: Price | None, prediction: Prediction | None) -> Dollars | None:
         if price is None:
             return None
-        made = prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS
-        cap = self._asked_cap
-        made = 0 if self.request.kind == "embedding" else min(made, cap) if cap else made
         return expected_dollars(
             price,
             self.size,
-            round(made),
+            self._made(prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS),
             cached_tokens=self._warm.get(name, 0),
             thinking_share=self.known.thinking.get(name),
             switch_usd=self._switch_usd if name not in self._warm else Decimal(0),
         )
+
+    def _most(self, price: Price | None, prediction: Prediction | None) -> Decimal | None:
+        """What 95 of 100 such calls cost at most, nothing of them cached."""
+        if price is None or prediction is None:
+            return None
+        return (self.size * price.input + self._made(prediction.output_tokens_p95) * price.output) / PER_MILLION
+
+    def _made(self, each: float) -> int:
+        """Output tokens of all choices, if each has so many."""
+        if self.request.kind == "embedding":
+            return 0
+        made = round(each * self._choices)
+        return min(made, self._asked_cap) if self._asked_cap else made
 
     def _saving(self, name: str) -> Decimal:
         """What asking a model with a warm prompt cache saves there."""

@@ -23,6 +23,7 @@ class Offer:
     """What the artifact expects, if it is asked."""
     expected_cost_usd: Decimal | None = None
     expected: Dollars | None = None
+    p95_cost_usd: Decimal | None = None
     worst_cost_usd: Decimal | None = None
     latency_s: float | None = None
 
@@ -79,6 +80,7 @@ def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> 
         predicted_high=expects.quality_high if expects is not None else None,
         expected_cost_usd=offer.expected_cost_usd,
         expected=offer.expected,
+        p95_cost_usd=offer.p95_cost_usd,
         worst_cost_usd=offer.worst_cost_usd,
         latency_s=offer.latency_s,
     )

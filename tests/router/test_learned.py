@@ -305,6 +305,16 @@ def test_a_learned_decision_lists_predictions_intervals_and_dollars_and_can_be_m
     assert (found.is_same, found.differences) == (True, ())
 
 
+def test_a_candidate_says_what_95_of_100_of_its_calls_cost_at_most(make: Make) -> None:
+    serving = make()
+    plain, short = (serving.explain(prompts()[0], task="sums", **given) for given in ({}, {"max_tokens": 1}))
+    for one, cut in zip(plain.candidates, short.candidates, strict=True):
+        assert one.p95_cost_usd is not None
+        assert one.expected_cost_usd is not None
+        assert cut.p95_cost_usd is not None
+        assert one.p95_cost_usd >= one.expected_cost_usd > cut.p95_cost_usd
+
+
 def test_a_policy_check_asks_the_artifact_what_it_carries(folder: Path) -> None:
     told = CliRunner().invoke(policy_command, ["check", str(folder / "policy.yaml")]).output
     gaps = [line for line in told.splitlines() if line.startswith("no evidence")]
