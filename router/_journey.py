@@ -96,6 +96,7 @@ class Journey:
         self.decision = replace(decision, semantic=found.note)
         if found.stored is None:
             self._alike, self._aside = (cache, found), aside
+        return found.stored
 
     def patience_s(self, most_s: float) -> float:
         """Seconds until the request's deadline, but at most so many."""

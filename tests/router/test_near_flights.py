@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alike import Make, ask, by_topic, learn, routers
+from alike import Make, ask, by_topic, routers
 
 import router
 from router.cache import flights
@@ -40,10 +40,14 @@ def slowly(one: router.Router, reply: Any = by_topic, delay_s: float = 0.3) -> r
     return transport
 
 
-def certified(make: Make, cache: str = "{mode: on, max_error: 0.4, confidence: 0.6}") -> router.Router:
-    """A router that may serve what is alike; under another system prompt it holds nothing yet."""
-    one = make(cache)
-    learn(one, rounds=2)
+def certified(make: Make, mode: str = "on") -> router.Router:
+    """A router that serves whatever is likely to be right; what it holds stands under another system prompt."""
+    one = make(f"{{mode: {mode}, max_error: 0.4}}", state=mode)
+    for text in ("How do I pay?", "How can I pay?"):
+        one.complete(ask(text), task="cheap")
+    assert one._alike is not None
+    (promise,) = one._alike._promises.values()
+    promise.tier._tasks["cheap"].certifier.threshold = 0.5
     return one
 
 
@@ -80,14 +84,11 @@ def test_threads_wait_as_well(make: Make) -> None:
 
 
 def test_before_anything_is_certified_and_in_shadow_nobody_waits(make: Make) -> None:
-    for cache in ("{mode: on, max_error: 0.01}", "{mode: shadow, max_error: 0.4, confidence: 0.6}"):
-        one = make(cache, state=cache[7:9])
-        learn(one)
-        started = time.monotonic()
-        slowly(one, delay_s=0.2)
+    for one in (make("{mode: on, max_error: 0.01}"), certified(make, "shadow")):
+        transport = slowly(one, delay_s=0.05)
         done = asyncio.run(together(one, ALIKE))
         assert {completion.cache for completion in done} == {"miss"}
-        assert time.monotonic() - started < 5
+        assert len(transport.calls) == len(ALIKE)
 
 
 def test_a_leader_that_fails_lets_the_others_go(make: Make) -> None:
