@@ -32,6 +32,7 @@ COMMANDS = {
     "replay": "router.cli.replay:replay",
     "spend": "router.cli.spend:spend",
     "texts": "router.cli.texts:texts",
+    "tokenizers": "router.cli.tokenizers:tokenizers",
     "train": "router.cli.train:train",
 }
 
