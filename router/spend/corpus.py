@@ -11,8 +11,8 @@ CORPUS = {
         "Martha counts the crates twice, signs the sheet, and hands the pencil back without a word. Nobody asks what "
         "is inside; the labels say instruments, and the captain has learned that a label is a kind of promise. On the "
         "far shore a van is waiting with its engine running. By noon the crates will stand in a cellar under the "
-        "theatre, and by evening somebody will have opened the first of them, found the violin wrapped in newspaper, and begun "
-        "to laugh."
+        "theatre, and by evening somebody will have opened the first of them, found the violin wrapped in newspaper, "
+        "and begun to laugh."
     ),
     "german": (
         "Der Gemeinderat hat gestern beschlossen, die Straßenbeleuchtung in den Nebenstraßen nach Mitternacht "

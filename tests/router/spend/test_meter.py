@@ -10,6 +10,7 @@ import pytest
 from router.errors import ProviderTimeoutError, RateLimitedError
 from router.spend.meter import Meter, output_cap, version_of
 from router.spend.prices import Price
+from router.spend.prices.entry import PriceEntry
 from router.spend.usage import answer_text, usage_of
 from router.types import Call, Deployment, Reply, Usage
 
@@ -114,8 +115,18 @@ def test_what_was_billed_leaves_less() -> None:
     meter = Meter(PRICES, Decimal("0.001"), input_tokens=500)
     attempt = meter.settle(call(max_tokens=50), Reply(payload=answer(prompt_tokens=400, completion_tokens=10)), 0.5)
     assert (attempt.cost_usd, attempt.latency_s, attempt.model_version) == (Decimal("0.0005"), 0.5, "m-1")
+    assert (attempt.price_id, attempt.input_characters) == (PRICES["m"][0].id, len("four words are here"))
     assert meter.refusal(call(max_tokens=1)) is not None
     assert meter.cost_usd == Decimal("0.0005")
+
+
+def test_an_answer_is_billed_as_the_tier_that_served_it() -> None:
+    price = PriceEntry.model_validate({"input": 1, "output": 10, "flex": 0.5}).price()
+    meter = Meter({"m": [price]})
+    flex = {**answer(prompt_tokens=400, completion_tokens=10), "service_tier": "flex"}
+    assert meter.settle(call(service_tier="auto"), Reply(payload=flex), 0.5).cost_usd == Decimal("0.00025")
+    default = {**flex, "service_tier": "default"}
+    assert meter.settle(call(service_tier="flex"), Reply(payload=default), 0.5).cost_usd == Decimal("0.0005")
 
 
 def test_a_refused_call_costs_nothing_and_a_timeout_counts_with_its_worst_case() -> None:
