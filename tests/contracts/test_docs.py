@@ -51,6 +51,17 @@ def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
     assert len(load_policy(tmp_path / "policy.yaml").rules) == 3
 
 
+def test_the_prices_page_shows_a_policy_and_a_price_book_that_load(tmp_path: Path) -> None:
+    from router.spend.prices.book import read_book
+
+    policy, book = blocks(ROOT / "docs/prices.md", "yaml")
+    (tmp_path / "policy.yaml").write_text("version: 1\n" + policy, encoding="utf-8")
+    (tmp_path / "book.yaml").write_text(book, encoding="utf-8")
+    (price,) = load_policy(tmp_path / "policy.yaml").prices["large"]
+    assert price.at("batch", 1_000).output == price.output / 2
+    assert len(read_book(tmp_path / "book.yaml").entries["openai/gpt-5.4"]) == 2
+
+
 def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> None:
     from evals.judges import load_rubric
     from evals.judges.labels import read_labels
