@@ -40,6 +40,7 @@ def main() -> None:
     parts = {
         "false_alarms": lambda: false_alarms(arguments.streams, arguments.length),
         "delays": lambda: delays(few),
+        "drops": lambda: drops(few),
         "routing": lambda: routing(max(10, few // 3)),
         "estimates": lambda: estimates(few),
     }
@@ -104,6 +105,36 @@ def delays(streams: int) -> list[dict[str, Any]]:
             "warning_or_alarm_median": float(np.median(warnings)),
         })  # fmt: skip
     return rows
+
+
+def drops(streams: int) -> list[dict[str, Any]]:
+    """The alarm under a drop of at most 0.03 against a model of 0.9, of which a share of requests is an audit."""
+    rows = []
+    for share in (0.05, 0.2):
+        for plan_mean, length in ((0.87, 2_000), (0.8, 6_000), (0.7, 6_000)):
+            random = np.random.default_rng(5)
+            found = [_drop_raised_at(random, length, plan_mean, share) for _ in range(streams)]
+            rows.append(
+                {
+                    "audited": share,
+                    "plan": plan_mean,
+                    "length": length,
+                    "raised": float(np.mean([at is not None for at in found])),
+                    "median_answers": float(np.median([at or length for at in found])),
+                }
+            )
+    return rows
+
+
+def _drop_raised_at(random: np.random.Generator, length: int, plan_mean: float, share: float) -> int | None:
+    state = Watch()
+    for number in range(length):
+        is_audit = bool(random.random() < share)
+        right = float(random.random() < (0.9 if is_audit else plan_mean))
+        state = state.hear_drop(right, 0.03, share, is_other=is_audit)
+        if state.raised:
+            return number + 1
+    return None
 
 
 def routing(streams: int, requests: int = 3_000, answered: float = 0.3) -> list[dict[str, Any]]:

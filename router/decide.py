@@ -87,6 +87,7 @@ def decide(
     order: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     learned: LearnedPlan | str | None = None
+    share, audited = 0.0, 1.0
     time = _time_limit(route, guess, predictor, known)
     if route.rule is not None:
         foresight = _foresight(request, guess, predictor, route)
@@ -103,6 +104,9 @@ def decide(
         )
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
         learned = None if is_stopped else _learned(request, guess.task, foresight, route.rule, bar, sheet)
+        share = policy.learning_of(route.rule).explore
+        if lessons is not None and isinstance(learned, LearnedPlan) and not _in_tool_loop(request):
+            learned, audited = _audited(learned, lessons, route.rule, sheet, share)
         offers, fallback = _offers(sheet, route.rule, foresight, is_led=isinstance(learned, LearnedPlan))
         if lessons is not None:
             offers, fallback = lessons.adjust(offers, fallback)
@@ -114,7 +118,6 @@ def decide(
             learned=learned.order if isinstance(learned, LearnedPlan) else (),
         )
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
-    share = policy.learning_of(route.rule).explore if route.rule is not None else 0.0
     if lessons is not None and strategy != "cascade" and not _in_tool_loop(request):
         order, candidates = lessons.explore(order, candidates, offers, share=share, request_id=request.id)
     decision = Decision(
@@ -127,7 +130,7 @@ def decide(
         candidates=candidates,
         policy_version=policy.version,
         artifact_version=predictor.version if predictor else None,
-        propensity=_propensity(order, candidates),
+        propensity=audited * _propensity(order, candidates),
         feedback_row=experience.row if experience is not None and lessons is not None else 0,
         promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
         max_drop=bar.max_drop,
@@ -186,6 +189,23 @@ def _lessons(
         return None
     evidence = {model: (one.mean, one.n) for (of, model), one in policy.evidence.items() if of == task}
     return experience.lessons(task, bar, evidence)
+
+
+def _audited(
+    learned: LearnedPlan, lessons: Lessons, rule: Rule, sheet: Sheet, share: float
+) -> tuple[LearnedPlan | str, float]:
+    """The plan, or now and then nothing but the model that a drop is held against; with the chance of what was drawn.
+
+    Only so can feedback tell what the plan loses.
+    """
+    other = lessons.bar.vs
+    if share == 0 or other is None or other not in rule.candidates or learned.order == (other,):
+        return learned, 1.0
+    if sheet.offer(other, needs_evidence=True).barred is not None:
+        return learned, 1.0
+    if lessons.audits(sheet.request.id, share):
+        return f"audit: drawn for {other} alone with a chance of {share:g}, to hear what the learned plan loses", share
+    return learned, 1.0 - share
 
 
 def _in_tool_loop(request: Request) -> bool:

@@ -162,7 +162,7 @@ def _record(row: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scor
     return Scored(
         score=row["score"],
         action=action,
-        chances=known if done["strategy"] != "cascade" and action in known else {action: 1.0},
+        chances=known if done["strategy"] != "cascade" and action in known else {action: done.get("propensity", 1.0)},
         wanted=target,
         expected={one: _expected(one, expected, typical.score) for one in (action, target)},
         cost_usd=None if cost_usd is None else float(cost_usd),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC
+from typing import Any
 
 from router.policy.evidence import EvidenceTable
 from router.predict.alarm import Watch
@@ -60,9 +62,11 @@ class Learner:
                     return Experience(row=upto, tallies=tallies, watches=watches)
                 last = row["row"]
                 self._tally(row, tallies)
-                if row["bar"] and row["strategy"] in ROUTED and row["task"] and last > seen.get(row["task"], 0):
-                    watch = watches.get(row["task"], Watch())
-                    watches[row["task"]] = watch.hear(row["score"], row["bar"])
+                if row["strategy"] in ROUTED and row["task"] and last > seen.get(row["task"], 0):
+                    before = watches.get(row["task"], Watch())
+                    after = _watched(before, row)
+                    if after is not before:
+                        watches[row["task"]] = after
         return Experience(row=max(last, newest), tallies=tallies, watches=watches)
 
     def _tally(self, row: Mapping[str, object], tallies: dict[tuple[str, str], Tally]) -> None:
@@ -73,6 +77,20 @@ class Learner:
         pair = (task, model)
         if isinstance(at_us, int) and at_us >= self._since_us.get(pair, 0):
             tallies[pair] = tallies.get(pair, Tally()).hear(float(str(row["score"])))
+
+
+def _watched(watch: Watch, row: Mapping[str, Any]) -> Watch:
+    """A task's alarm after one more scored answer; the same where the answer's bar says nothing of it."""
+    if row["bar"]:
+        watch = watch.hear(row["score"], row["bar"])
+    max_drop, other, chance, first = json.loads(row["drop_bar"] or "[null, null, 1, null]")
+    if not max_drop:
+        return watch
+    is_other = first == other and row["strategy"] == "single"
+    if chance == 1.0 and not is_other:
+        return watch  # the other model could not have answered, so nobody knows what was lost
+    share = 0.0 if chance == 1.0 else chance if is_other else 1.0 - chance
+    return watch.hear_drop(row["score"], max_drop, share, is_other=is_other)
 
 
 def _acknowledged(ledger: Ledger, until_us: int = 2**62) -> dict[str, int]:

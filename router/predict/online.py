@@ -167,7 +167,7 @@ class Lessons:
 
         With the chance `share`, the first model is drawn evenly from all that may clear the bar: nothing bars it,
         and the upper bound of its expected quality reaches the bar. Candidates then carry their chance to be asked
-        first. Under an alarm, or a bar of a drop, nothing is drawn.
+        first. Under an alarm, or a bar of a drop, nothing is drawn (a drop has its audits).
 
         Args:
             order: the plan.
@@ -189,6 +189,10 @@ class Lessons:
             shown = [replace(one, is_in=True, reason=why) if one.model == first else one for one in shown]
             shown.sort(key=lambda one: one.model != first)
         return (first, *(model for model in order if model != first)), tuple(shown)
+
+    def audits(self, request_id: str, share: float) -> bool:
+        """Whether a request goes to the model that a drop is held against; the draw depends on nothing but its id."""
+        return random.Random(f"audit {request_id}").random() < share  # noqa: S311  as above
 
     def _belief(self, offer: Offer) -> Belief | None:
         prior = self.priors.get(offer.model)
@@ -231,6 +235,11 @@ class Lessons:
 
 def told(watch: Watch) -> str:
     """An alarm in a few words."""
+    if (watch.promise or 0.0) < 0:
+        return (
+            f"about {-(watch.mean or 0.0):.2f} lost over {watch.n} scored answers where at most "
+            f"{-(watch.promise or 0.0):.2f} was promised (e-value {watch.e_value:.3g})"
+        )
     return (
         f"mean {watch.mean or 0.0:.2f} over {watch.n} scored answers where {watch.promise or 0.0:.2f} was promised "
         f"(e-value {watch.e_value:.3g})"

@@ -165,7 +165,8 @@ class Ledger:
             limit: at most so many.
         """
         return self.rows(
-            "SELECT f.rowid AS row, f.score, r.id, r.at_us, r.task, r.model_served, r.bar, r.strategy "
+            "SELECT f.rowid AS row, f.score, r.id, r.at_us, r.task, r.model_served, r.bar, r.strategy, "
+            "json_extract(r.decision, '$.max_drop', '$.versus', '$.propensity', '$.plan[0]') AS drop_bar "
             "FROM feedback AS f JOIN requests AS r ON r.id = f.decision_id "
             "WHERE f.rowid > ? AND r.kind = 'chat' AND r.outcome = 'ok' AND r.cache NOT IN ('exact', 'semantic') "
             "AND NOT EXISTS (SELECT 1 FROM feedback AS e WHERE e.decision_id = f.decision_id AND e.rowid < f.rowid) "

@@ -375,8 +375,6 @@ def test_an_alarm_trusts_no_learned_plan(folder: Path, tmp_path: Path) -> None:
     recorded = ReplayTransport.of_rows(answers(80, seed=9).to_pylist(), by="prompt")
     with router.Router(policy, tmp_path / "state", recorded) as serving:
         text = prompts()[0]
-        for _ in range(20):  # nothing is explored within a cascade
-            assert serving.explain(text, task="sums").strategy == "cascade"
         experience = Experience(row=1, watches={"sums": watch([(0.0, 0.9)] * 30)})
         ruling = decide(
             chat_request(text, task="sums"), serving.policy, Predictor.load(folder / "artifact"), datetime.now(UTC),
@@ -384,3 +382,40 @@ def test_an_alarm_trusts_no_learned_plan(folder: Path, tmp_path: Path) -> None:
         )  # fmt: skip
     assert (ruling.decision.plan[0], ruling.decision.strategy, ruling.listener) == ("large", "single", None)
     assert ruling.decision.promise is None
+
+
+AUDITED = POLICY + "learning: {from_feedback: true, explore: 0.5}\n"
+
+
+def test_a_drop_is_audited_by_the_model_that_it_is_held_against(folder: Path, tmp_path: Path) -> None:
+    (folder / "audited.yaml").write_text(AUDITED, encoding="utf-8")
+    recorded = ReplayTransport.of_rows(answers(80, seed=9).to_pylist(), by="prompt")
+    with router.Router(folder / "audited.yaml", tmp_path / "state", recorded) as serving:
+        done = [serving.complete(messages, task="sums") for messages in prompts()[:40]]
+        audits = [one for one in done if one.decision.strategy == "single"]
+        assert 8 <= len(audits) <= 32
+        for one in audits:
+            assert [attempt.model for attempt in one.attempts] == ["large"]
+            assert one.decision.promise == (
+                "audit: drawn for large alone with a chance of 0.5, to hear what the learned plan loses"
+            )
+        assert {one.decision.propensity for one in done} == {0.5}
+        assert all(one.decision.strategy == "cascade" for one in done if one not in audits)
+        found = reproduce(audits[0].id, serving.ledger, tmp_path / "state", folder / "audited.yaml")
+        assert (found.is_same, found.differences) == (True, ())
+        tools = [{"type": "function", "function": {"name": "add"}}]
+        for messages in prompts()[:20]:  # an agent's loop goes on as it began
+            assert serving.explain(messages, task="sums", tools=tools).propensity == 1.0
+
+
+def test_a_learned_plan_that_loses_more_than_its_drop_raises_an_alarm(folder: Path, tmp_path: Path) -> None:
+    (folder / "audited.yaml").write_text(AUDITED, encoding="utf-8")
+    recorded = ReplayTransport.of_rows(answers(80, seed=9).to_pylist(), by="prompt")
+    with router.Router(folder / "audited.yaml", tmp_path / "state", recorded) as serving:
+        for messages in prompts():
+            done = serving.complete(messages, task="sums")
+            serving.record_feedback(done.id, float(done.decision.strategy == "single"))
+        decision = serving.explain(prompts()[0], task="sums")
+    assert (decision.plan[0], decision.strategy) == ("large", "single")
+    told = next(one.reason for one in decision.candidates if one.model == "tiny")
+    assert "where at most 0.03 was promised" in told or "max_drop" in told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,53 @@ def test_values_out_of_range_are_refused(score: float, promise: float, alpha: fl
 
 def test_an_empty_watch_knows_nothing() -> None:
     assert (Watch().mean, Watch().promise, Watch().e_value) == (None, None, 1.0)
+
+
+def drop_raised_at(random: np.random.Generator, length: int, plan: float, other: float, share: float) -> int | None:
+    """After how many scored answers a drop of at most 0.03 raises an alarm; None: never."""
+    state = Watch()
+    for number in range(length):
+        is_other = bool(random.random() < share)
+        right = float(random.random() < (other if is_other else plan))
+        state = state.hear_drop(right, 0.03, share, is_other=is_other)
+        if state.raised:
+            return number + 1
+    return None
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_a_drop_that_just_holds_raises_no_more_false_alarms_than_said(share: float) -> None:
+    random, streams = np.random.default_rng(3), 300
+    false = [drop_raised_at(random, 1_000, 0.87, 0.9, share) is not None for _ in range(streams)]
+    assert np.mean(false) <= ALPHA + 2 * (ALPHA * (1 - ALPHA) / streams) ** 0.5
+
+
+def test_a_drop_that_is_too_deep_is_found() -> None:
+    random = np.random.default_rng(4)
+    found = [drop_raised_at(random, 2_000, 0.7, 0.9, 0.2) for _ in range(20)]
+    assert None not in found
+
+
+def test_where_the_plan_asks_the_other_model_nothing_is_lost() -> None:
+    state = Watch().hear_drop(0.0, 0.03, 0.0, is_other=True)
+    assert (state.e_value, state.mean, state.promise) == (1.0, 0.0, -0.03)
+    doubting = Watch()
+    for _ in range(5):
+        doubting = doubting.hear_drop(0.0, 0.03, 0.5, is_other=False)
+    assert doubting.hear_drop(0.0, 0.03, 0.0, is_other=True).log_wealth < doubting.log_wealth
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("is_other", [True, False])
+def test_no_answer_ruins_the_gambler_however_small_the_share(score: float, is_other: bool) -> None:
+    state = Watch()
+    for _ in range(200):
+        state = state.hear_drop(1.0, 0.03, 0.01, is_other=True).hear_drop(0.0, 0.03, 0.01, is_other=False)
+        assert math.isfinite(state.log_wealth)
+    assert math.isfinite(Watch(shortfall=1e6).hear_drop(score, 0.03, 0.01, is_other=is_other).log_wealth)
+
+
+@pytest.mark.parametrize(("score", "drop", "share"), [(1.2, 0.03, 0.1), (0.5, 0.0, 0.1), (0.5, 0.03, 1.0)])
+def test_a_drop_out_of_range_is_refused(score: float, drop: float, share: float) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        Watch().hear_drop(score, drop, share, is_other=False)
