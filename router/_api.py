@@ -51,6 +51,7 @@ def complete(
     max_cost_usd: Decimal | str | float | None = None,
     timeout_s: float | None = None,
     stream: bool = False,
+    cache: str | Mapping[str, Any] | None = None,
     **openai_params: Any,
 ) -> Any:
     """Answer a chat request with the cheapest model that clears the task's bar.
@@ -71,6 +72,8 @@ def complete(
         max_cost_usd: upper bound in USD over all attempts; a model whose worst case is above it is not asked.
         timeout_s: seconds for the whole request, retries and fallback included.
         stream: True returns an iterator of OpenAI chunks with `.completion` at its end.
+        cache: `"no-cache"` asks anew and stores the answer, `"no-store"` keeps nothing of this request,
+            `"max-age=3600"` takes no stored answer older than so many seconds; dicts such as `{"max-age": 3600}` too.
         **openai_params: temperature, tools, response_format and so on, passed on untouched.
 
     Returns:
@@ -82,7 +85,7 @@ def complete(
     return default_router().complete(
         messages, model=model, task=task, team=team, feature=feature, workflow=workflow, run_id=run_id,
         customer=customer, agent=agent, environment=environment, tags=tags, bar=bar, max_cost_usd=max_cost_usd,
-        timeout_s=timeout_s, stream=stream, **openai_params,
+        timeout_s=timeout_s, stream=stream, cache=cache, **openai_params,
     )  # fmt: skip
 
 

@@ -52,7 +52,8 @@ class Journey:
         self.decision = ruling.decision
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
         if cache is not None and ruling.caching.keeps:
-            self._keeper, self.cache, self._ttl_s = cache, "miss", ruling.caching.ttl
+            self.cache, self._ttl_s = "miss", ruling.caching.ttl
+            self._keeper = None if self.request.cache.no_store else cache
 
     def note_alike(self, cache: SemanticCache, found: Found) -> None:
         """Take what the semantic cache said; it hears of the answer, or that none came."""
@@ -175,7 +176,7 @@ class Journey:
         if model is None or payload is None:
             cache.forget(found)
         else:
-            cache.keep(found, self.request, model, payload)
+            cache.keep(found, model, payload)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None:

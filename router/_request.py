@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from router.cache.control import read_control
 from router.errors import InvalidRequestError
 from router.types import TAG_NAMES, Message, Request, Tags
 
@@ -65,6 +66,7 @@ def _request(
     max_cost_usd: Decimal | str | float | None = None,
     timeout_s: float | None = None,
     patience_s: float | None = None,
+    cache: str | Mapping[str, Any] | None = None,
     **rest: Any,
 ) -> Request:
     named = {name: rest.pop(name) for name in TAG_NAMES if rest.get(name) is not None}
@@ -94,6 +96,7 @@ def _request(
         max_cost_usd=None if max_cost_usd is None else _dollars(max_cost_usd),
         timeout_s=timeout_s,
         patience_s=patience_s,
+        cache=read_control(cache),
     )
 
 

@@ -208,10 +208,15 @@ class Router:
             journey.request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
         )
         # A stream ends when its reader likes; nobody waits for that.
-        return None if journey.request.stream else journey.cache_key
+        waits = journey.request.cache.is_ordinary and not journey.request.stream
+        return journey.cache_key if waits else None
 
     def _look_up(self, journey: Journey) -> Entry | None:
-        return self._cache.get(journey.cache_key) if self._cache and journey.cache_key else None
+        control = journey.request.cache
+        if self._cache is None or journey.cache_key is None or control.no_cache:
+            return None
+        entry = self._cache.get(journey.cache_key)
+        return entry if entry and entry.is_within(control.max_age_s) else None
 
     def _look_up_alike(self, journey: Journey, ruling: Ruling) -> Stored | None:
         if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:

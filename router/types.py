@@ -45,6 +45,23 @@ class Tags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheControl:
+    """What a request asks of the cache, in HTTP's words."""
+
+    no_cache: bool = False
+    """Ask anew; the answer is stored, and replaces the older one."""
+    no_store: bool = False
+    """An answer that is stored may serve; nothing of this request is."""
+    max_age_s: float | None = None
+    """Only an answer that is no older serves."""
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether the request may wait for an identical one, and others for it."""
+        return not self.no_cache and not self.no_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One call of the user, checked and frozen."""
 
@@ -68,6 +85,7 @@ class Request:
     patience_s: float | None = None
     """The longest pause a provider may ask for that is waited out here; a longer one is an error at once."""
     stream: bool = False
+    cache: CacheControl = field(default_factory=CacheControl)
 
     @property
     def text(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from router.types import Request
@@ -42,6 +43,12 @@ class Entry:
     model: str
     payload: Mapping[str, Any]
     request_id: str
+    at_s: float = field(default_factory=time.time)
+    """When it was stored, seconds since 1970."""
+
+    def is_within(self, max_age_s: float | None) -> bool:
+        """Whether it is young enough for a request that sets an age."""
+        return max_age_s is None or time.time() - self.at_s <= max_age_s
 
 
 def exact_key(
@@ -69,6 +76,9 @@ def exact_key(
         return None
 
 
+_SHAPE = {"model": str, "payload": dict, "request_id": str, "at_s": float}
+
+
 class ExactCache:
     """Stored answers by fingerprint."""
 
@@ -82,10 +92,8 @@ class ExactCache:
             kept = json.loads(text) if text is not None else None
         except (ValueError, RecursionError):
             return None
-        if not isinstance(kept, dict) or set(kept) != {"model", "payload", "request_id"}:
+        if not isinstance(kept, dict) or {name: type(kept.get(name)) for name in kept} != _SHAPE:
             return None  # nothing there, or nothing that this version wrote
-        if not isinstance(kept["model"], str) or not isinstance(kept["request_id"], str):
-            return None
         return Entry(**kept) if _is_answer(kept["payload"]) else None
 
     def put(self, key: str, entry: Entry, *, expire_s: float = EXPIRE_S) -> None:
@@ -93,7 +101,7 @@ class ExactCache:
         if not is_storable(entry.payload):
             return
         try:
-            kept = {"model": entry.model, "payload": entry.payload, "request_id": entry.request_id}
+            kept = {name: getattr(entry, name) for name in _SHAPE}
             text = json.dumps(kept, ensure_ascii=True)
         except (TypeError, ValueError, RecursionError):
             return  # it was paid for: that it cannot be kept is no reason not to hand it over

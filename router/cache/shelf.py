@@ -122,8 +122,17 @@ class Shelf:
         if len(body) > MOST_BYTES:
             return None
         now_s = time.time()
-        plain = text.encode("utf-8", "replace").decode()
-        row = (partition, plain, vector.astype("<f4").tobytes(), answer, model, body, request_id, now_s, now_s + ttl_s)
+        row = (
+            partition,
+            _plain(text),
+            vector.astype("<f4").tobytes(),
+            answer,
+            model,
+            body,
+            request_id,
+            now_s,
+            now_s + ttl_s,
+        )
         with self._db.transaction() as connection:
             number = connection.execute(
                 "INSERT INTO entries (partition, text, vector, answer, model, payload, request_id, created_s, "
@@ -170,6 +179,13 @@ class Shelf:
         with self._db.transaction() as connection:
             return connection.execute(
                 "DELETE FROM entries WHERE id = ? OR request_id = ?", (number, request_id)
+            ).rowcount
+
+    def drop_same(self, partition: str, text: str) -> int:
+        """Delete what was stored for the very same question; how many there were."""
+        with self._db.transaction() as connection:
+            return connection.execute(
+                "DELETE FROM entries WHERE partition = ? AND text = ?", (partition, _plain(text))
             ).rowcount
 
     def purge(self) -> int:
@@ -220,6 +236,10 @@ class Shelf:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # half a character has no form in the file
 
 
 def _cull(connection: Connection, partition: str, now_s: float) -> None:

@@ -36,7 +36,7 @@ def test_complete_has_the_documented_signature() -> None:
     names = list(inspect.signature(router.complete).parameters)
     assert names == [
         "messages", "model", "task", "team", "feature", "workflow", "run_id", "customer", "agent", "environment",
-        "tags", "bar", "max_cost_usd", "timeout_s", "stream", "openai_params",
+        "tags", "bar", "max_cost_usd", "timeout_s", "stream", "cache", "openai_params",
     ]  # fmt: skip
 
 

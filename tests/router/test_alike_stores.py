@@ -198,7 +198,7 @@ def test_a_fork_in_the_middle_of_look_ups_goes_on(make: Make) -> None:
 def test_only_partitions_with_entries_stay_in_memory_and_only_so_many(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.cache.tier.IN_MEMORY", 2)
+    monkeypatch.setattr("router.cache.promises.IN_MEMORY", 2)
     one = make()
     for round_ in range(3):
         for system in ("first", "second", "third"):

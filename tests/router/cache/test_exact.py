@@ -152,8 +152,9 @@ def test_text_without_a_utf8_form_has_a_key() -> None:
 def test_an_answer_is_kept_and_dropped() -> None:
     cache = ExactCache(Memory())
     assert cache.get("k") is None
-    cache.put("k", Entry("small", ANSWER, "r"))
-    assert cache.get("k") == Entry("small", ANSWER, "r")
+    entry = Entry("small", ANSWER, "r")
+    cache.put("k", entry)
+    assert cache.get("k") == entry
     assert (cache.drop("k"), cache.drop("k"), cache.get("k")) == (True, False, None)
 
 
@@ -209,7 +210,7 @@ def test_an_entry_that_this_version_did_not_write_is_a_miss(text: str) -> None:
 )
 def test_a_row_that_has_not_the_shape_of_an_answer_counts_as_none(kept: dict[str, Any]) -> None:
     memory = Memory()
-    memory.set("k", json.dumps({"request_id": "r"} | kept), expire_s=1)
+    memory.set("k", json.dumps({"request_id": "r", "at_s": 1.0} | kept), expire_s=1)
     assert ExactCache(memory).get("k") is None
 
 
