@@ -40,7 +40,9 @@ class Ruling:
     limit_usd: Decimal | None
     """Upper bound over everything the request may be billed."""
     input_bound: int
-    """Upper bound of its input tokens; only counted under a limit, else 0."""
+    """Upper bound of its input tokens; only counted under a limit or a budget, else 0."""
+    is_bounded: bool
+    """Whether a limit or a budget needs every call to say where its output stops."""
     caching: Caching
     """What the rule says of the cache."""
     clearing: frozenset[str] = frozenset()
@@ -56,6 +58,7 @@ def decide(
     now: datetime,
     experience: Experience | None = None,
     known: Known = UNKNOWN,
+    squeezed: str | None = None,
 ) -> Ruling:
     """Decide about one request at a moment (prices are dated, and evidence expires).
 
@@ -66,6 +69,8 @@ def decide(
         now: the moment.
         experience: what feedback taught; looked at only where the rule learns from feedback.
         known: which providers' prompt caches are warm, and which models think.
+        squeezed: the budget that asks for cheaper routes, if one does: then nothing is explored, the caller's own bar
+            yields to the policy's, and a fixed rule's models are taken by price.
 
     Returns:
         The ruling; its decision's `plan` is empty when no model may serve.
@@ -77,8 +82,9 @@ def decide(
     route = _route(request, policy, guess)
     limits = (request.max_cost_usd, route.rule.max_cost_usd if route.rule else None)
     limit = min((limit for limit in limits if limit is not None), default=None)
-    bar = _bar(request, policy, guess, route)
-    bound = count_request(request) if limit is not None else 0
+    bar = _bar(request, policy, guess, route, is_squeezed=squeezed is not None)
+    is_bounded = limit is not None or bool(policy.budgets.about(request.tags))
+    bound = count_request(request) if is_bounded else 0
     lessons = _lessons(experience, policy, guess, route, bar)
     offers: list[Offer] = []
     order: tuple[str, ...] = ()
@@ -101,14 +107,14 @@ def decide(
         fallback = [sheet.offer(model, needs_evidence=False) for model in route.rule.fallback]
         if lessons is not None:
             offers, fallback = lessons.adjust(offers, fallback)
-        order, candidates = plan(offers, strategy=route.rule.strategy, bar=bar.min, fallback=fallback)
+        order, candidates = plan(offers, strategy=route.rule.strategy, bar=bar.min, fallback=fallback, squeezed=squeezed)
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
         learned = None if is_stopped else _learned(request, guess.task, foresight, route.rule, bar, sheet)
     if isinstance(learned, LearnedPlan):
         order, candidates = lead(learned.order, order, [sheet.foreseen(one, learned.expected) for one in candidates])
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
     share = policy.learning_of(route.rule).explore if route.rule is not None else 0.0
-    if lessons is not None and strategy != "cascade" and not _in_tool_loop(request):
+    if lessons is not None and squeezed is None and strategy != "cascade" and not _in_tool_loop(request):
         order, candidates = lessons.explore(order, candidates, offers, share=share, request_id=request.id)
     decision = Decision(
         id=request.id,
@@ -125,6 +131,7 @@ def decide(
         promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
         max_drop=bar.max_drop,
         versus=bar.vs,
+        squeezed=squeezed,
         facts=facts_of(request, now, known),
     )
     caching = route.rule.cache if route.rule is not None else OFF
@@ -135,7 +142,7 @@ def decide(
         clearing = clearing_alone(offers, strategy=route.strategy, bar=bar.min) | {chosen}
     listener = learned.listener if isinstance(learned, LearnedPlan) else None
     return Ruling(
-        decision=decision, limit_usd=limit, input_bound=bound, caching=caching, clearing=clearing, listener=listener
+        decision=decision, limit_usd=limit, input_bound=bound, is_bounded=is_bounded, caching=caching, clearing=clearing, listener=listener
     )
 
 
@@ -201,12 +208,12 @@ def _route(request: Request, policy: Policy, guess: TaskGuess) -> _Route:
     return _Route(policy.rule_name(position), rule.strategy, rule)
 
 
-def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route) -> Bar:
+def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route, *, is_squeezed: bool) -> Bar:
     """The rule's or task's bar, raised by the request; none (0) where no evidence is asked for."""
     if route.rule is None or not route.needs_evidence:
         return Bar(min=0.0)
     bar = policy.bar_of(route.rule, guess.task)
-    is_raised = request.bar is not None and request.bar > bar.min
+    is_raised = request.bar is not None and request.bar > bar.min and not is_squeezed
     return bar.model_copy(update={"min": request.bar}) if is_raised else bar
 
 

@@ -12,7 +12,7 @@ from router.decisions import Candidate, Dollars, Prediction
 from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
-from router.spend.meter import choices_of, output_cap
+from router.spend.meter import choices_of, output_cap, unbounded
 from router.spend.prices import Price, price_on
 from router.tokens import estimate_tokens
 from router.types import Request
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 TYPICAL_OUTPUT_TOKENS = 256
 """Expected output where no artifact predicts it; only used to compare prices."""
-UNBOUNDED = ("web_search_options", "audio")
-"""Parameters that are billed by something else than text tokens."""
 
 
 class Sheet:
@@ -136,10 +134,8 @@ class Sheet:
                 return f"about {size:,} tokens do not fit its context of {model.context:,}"
         if self.limit is None:
             return None
-        if self.request.has_media:
-            return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
-        if extras := [name for name in UNBOUNDED if self.request.params.get(name)]:
-            return f"the cost of {extras[0]} cannot be bounded, and max_cost_usd asks for a bound"
+        if what := unbounded(self.request):
+            return f"the cost of {what} cannot be bounded, and max_cost_usd asks for a bound"
         if worst_usd is None:
             return "its price is unknown, and max_cost_usd asks for a bound"
         return f"may cost up to ${worst_usd:f}, above max_cost_usd ${self.limit:f}" if worst_usd > self.limit else None

@@ -26,18 +26,23 @@ class Offer:
 
 
 def plan(
-    offers: Sequence[Offer], *, strategy: str, bar: float, fallback: Sequence[Offer] = ()
+    offers: Sequence[Offer],
+    *,
+    strategy: str,
+    bar: float,
+    fallback: Sequence[Offer] = (),
+    squeezed: str | None = None,
 ) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
     """The models to try, in order, and every candidate with the reason it is in or out.
 
-    `fixed` keeps the author's order. Otherwise the cheapest model that clears the bar goes first and the
+    `fixed` keeps the author's order, unless a budget asks for cheaper routes. Otherwise the cheapest model that clears the bar goes first and the
     dearer ones that clear it stand by; when none is expected to clear it on this request, the best does.
     Fallbacks follow in the author's order.
     """
     standing = [offer for offer in offers if offer.barred is None]
     clearing = [offer for offer in standing if strategy == "fixed" or offer.quality is None or offer.quality >= bar]
     if strategy == "fixed":
-        ordered = standing
+        ordered = sorted(standing, key=_by_cost) if squeezed else standing
     elif clearing:
         ordered = sorted(clearing, key=_by_cost)
     else:
@@ -45,7 +50,7 @@ def plan(
     spare = [offer for offer in fallback if offer.barred is None and offer not in ordered]
     order = tuple(dict.fromkeys(offer.model for offer in [*ordered, *spare]))
     reasons = {
-        offer.model: _reason(offer, order, ordered, bool(clearing), strategy, bar) for offer in [*spare, *offers]
+        offer.model: _reason(offer, order, ordered, bool(clearing), strategy, bar, squeezed) for offer in [*spare, *offers]
     }
     reasons |= {o.model: f"fallback, but {o.barred}" for o in fallback if o.barred and o.model not in reasons}
     known = {offer.model: offer for offer in [*fallback, *offers]}
@@ -110,7 +115,8 @@ def _by_cost(offer: Offer) -> tuple[bool, Decimal, str]:
 
 
 def _reason(
-    offer: Offer, order: tuple[str, ...], ordered: Sequence[Offer], some_clear: bool, strategy: str, bar: float
+    offer: Offer, order: tuple[str, ...], ordered: Sequence[Offer], some_clear: bool, strategy: str, bar: float,
+    squeezed: str | None,
 ) -> str:
     if offer.model not in order:
         return offer.barred or f"predicted {offer.quality:.2f}, below bar {bar:g} on this request"
@@ -118,6 +124,8 @@ def _reason(
     if offer not in ordered:
         role = "fallback: no candidate stands" if first else "stands by as fallback"
         return f"{role} ({offer.barred})" if offer.barred else role
+    if strategy == "fixed" and squeezed:
+        return f"{'cheapest of the rule' if first else 'dearer, stands by'}: budget {squeezed}"
     if strategy == "fixed":
         return "fixed by the rule" if first else "fixed by the rule, stands by"
     if not some_clear:
