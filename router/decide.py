@@ -5,20 +5,20 @@ No I/O and no clock: the same request, policy, artifact and moment give the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from router.config import suggestion
-from router.decisions import Candidate, Decision, Prediction, TaskGuess
+from router.decisions import Candidate, Decision, TaskGuess
 from router.errors import UnknownModelError
 from router.facts import facts_of
 from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
 from router.policy import OFF, Bar, Caching, Policy, Rule, match
-from router.select import Offer, clearing_alone, lead, plan
+from router.select import Offer, cheapest_first, clearing_alone, plan
 from router.spend.meter import choices_of
 from router.tokens import count_request
 from router.types import Request
@@ -99,19 +99,23 @@ def decide(
             bar=bar,
             limit=limit,
             input_bound=bound,
-            predictions=_predictions(foresight),
             now=now,
             known=known,
         )
-        offers = [sheet.offer(model, needs_evidence=route.needs_evidence) for model in route.rule.candidates]
-        fallback = [sheet.offer(model, needs_evidence=False) for model in route.rule.fallback]
-        if lessons is not None:
-            offers, fallback = lessons.adjust(offers, fallback)
-        order, candidates = plan(offers, strategy=route.rule.strategy, bar=bar.min, fallback=fallback, squeezed=squeezed)
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
         learned = None if is_stopped else _learned(request, guess.task, foresight, route.rule, bar, sheet)
-    if isinstance(learned, LearnedPlan):
-        order, candidates = lead(learned.order, order, [sheet.foreseen(one, learned.expected) for one in candidates])
+        offers, fallback = _offers(sheet, route.rule, foresight, is_led=isinstance(learned, LearnedPlan))
+        if lessons is not None:
+            offers, fallback = lessons.adjust(offers, fallback)
+        if squeezed is not None and route.rule.strategy == "fixed":
+            offers = cheapest_first(offers)
+        order, candidates = plan(
+            offers,
+            strategy=route.rule.strategy,
+            bar=bar.min,
+            fallback=fallback,
+            learned=learned.order if isinstance(learned, LearnedPlan) else (),
+        )
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
     share = policy.learning_of(route.rule).explore if route.rule is not None else 0.0
     if lessons is not None and squeezed is None and strategy != "cascade" and not _in_tool_loop(request):
@@ -142,7 +146,25 @@ def decide(
         clearing = clearing_alone(offers, strategy=route.strategy, bar=bar.min) | {chosen}
     listener = learned.listener if isinstance(learned, LearnedPlan) else None
     return Ruling(
-        decision=decision, limit_usd=limit, input_bound=bound, is_bounded=is_bounded, caching=caching, clearing=clearing, listener=listener
+        decision=decision,
+        limit_usd=limit,
+        input_bound=bound,
+        is_bounded=is_bounded,
+        caching=caching,
+        clearing=clearing,
+        listener=listener,
+    )
+
+
+def _offers(sheet: Sheet, rule: Rule, foresight: Foresight | None, *, is_led: bool) -> tuple[list[Offer], list[Offer]]:
+    """What candidates and fallbacks offer; `is_led` by a learned plan, which rests on what the artifact expects."""
+    # An artifact that did not beat the table on held-out queries judges nobody: the evidence's means do.
+    is_judge = foresight is not None and "single" in foresight.predictor.promoted
+    expects = foresight.by_model if foresight is not None and (is_judge or is_led) else {}
+    measured = rule.strategy != "fixed"
+    return (
+        [sheet.offer(one, expects.get(one), needs_evidence=measured, is_judged=is_judge) for one in rule.candidates],
+        [sheet.offer(one, expects.get(one), needs_evidence=False, is_judged=is_judge) for one in rule.fallback],
     )
 
 
@@ -229,13 +251,6 @@ def _foresight(request: Request, guess: TaskGuess, predictor: Predictor | None, 
     if predictor is None or not route.needs_evidence or request.kind != "chat":
         return None
     return Foresight(predictor, request.text, guess.task, request.tags.get("subtask"))
-
-
-def _predictions(foresight: Foresight | None) -> Mapping[str, Prediction]:
-    # An artifact that did not beat the table on held-out queries is not asked: the evidence's means serve.
-    if foresight is None or "single" not in foresight.predictor.promoted:
-        return {}
-    return foresight.by_model
 
 
 def _learned(

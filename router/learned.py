@@ -31,8 +31,6 @@ class LearnedPlan:
     """What held-out queries say of this operating point."""
     listener: Listener | None
     """Hears the answers of a cascade."""
-    expected: Mapping[str, Prediction]
-    """What it rests on, by model."""
 
 
 class Foresight:
@@ -80,9 +78,7 @@ def learned_plan(
         order, listener = _plan(foresight, strategy, point.price)
         fault = next((f"{model}: {reason}" for model in order if (reason := barred(model))), None)
         if fault is None:
-            return LearnedPlan(
-                strategy=strategy, order=order, promise=point.note, listener=listener, expected=foresight.by_model
-            )
+            return LearnedPlan(strategy=strategy, order=order, promise=point.note, listener=listener)
         why = f"a model of the learned plan may not serve ({fault})"
     return why
 

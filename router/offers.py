@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from router.decisions import Candidate, Dollars, Prediction
+from router.decisions import Dollars, Prediction
 from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
@@ -17,9 +15,6 @@ from router.spend.prices import Price, price_on
 from router.tokens import estimate_tokens
 from router.types import Request
 from router.warmth import Known
-
-if TYPE_CHECKING:
-    pass
 
 TYPICAL_OUTPUT_TOKENS = 256
 """Expected output where no artifact predicts it; only used to compare prices."""
@@ -35,7 +30,6 @@ class Sheet:
         bar: what a model has to carry.
         limit: upper bound over everything the request may be billed, in USD.
         input_bound: upper bound of its input tokens; only looked at under a limit.
-        predictions: what the artifact expects, by model.
         now: the moment, which dates prices and ends evidence.
         known: which providers' prompt caches are warm, and which models think.
     """
@@ -49,12 +43,11 @@ class Sheet:
         bar: Bar,
         limit: Decimal | None,
         input_bound: int,
-        predictions: Mapping[str, Prediction],
         now: datetime,
         known: Known,
     ) -> None:
         self.request, self.policy, self.task, self.bar, self.limit = request, policy, task, bar, limit
-        self.input_bound, self.predictions, self.now, self.known = input_bound, predictions, now, known
+        self.input_bound, self.now, self.known = input_bound, now, known
         self.size = estimate_tokens(request.text)
         """Estimated tokens of its text."""
         self._asked_cap = output_cap(request.params)
@@ -65,21 +58,32 @@ class Sheet:
         entry = policy.tasks.get(task) if task is not None else None
         self._metric = entry.metric if entry else None
 
-    def offer(self, name: str, *, needs_evidence: bool) -> Offer:
-        """What one model offers; without evidence asked for, no bar holds it back."""
+    def offer(
+        self, name: str, prediction: Prediction | None = None, *, needs_evidence: bool, is_judged: bool = False
+    ) -> Offer:
+        """What one model offers.
+
+        Args:
+            name: of the model.
+            prediction: what the artifact expects of it.
+            needs_evidence: without evidence asked for, no bar holds the model back.
+            is_judged: the prediction's quality is held against the bar; else the evidence's mean is.
+        """
         model = self.policy.models[name]
         price = self._price(name)
-        prediction = self.predictions.get(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        worst_usd = self._worst(name)
+        worst_usd = self._worst(model, price)
         dollars = self._expected(name, price, prediction)
         barred = self._misfit(model, worst_usd)
         if barred is None and needs_evidence:
             barred = self._gap(model, evidence)
+        quality = evidence.mean if evidence else None
+        if prediction is not None and is_judged:
+            quality = prediction.quality
         return Offer(
             model=name,
             barred=barred,
-            quality=prediction.quality if prediction else evidence.mean if evidence else None,
+            quality=quality,
             quality_low=evidence.lower if evidence else None,
             prediction=prediction,
             expected_cost_usd=dollars.total_usd if dollars else None,
@@ -87,31 +91,16 @@ class Sheet:
             worst_cost_usd=worst_usd,
         )
 
-    def foreseen(self, candidate: Candidate, expected: Mapping[str, Prediction]) -> Candidate:
-        """A candidate with what the artifact expects of it: a learned plan rests on that, not on the evidence."""
-        one = expected.get(candidate.model)
-        if one is None:
-            return candidate
-        price = self._price(candidate.model)
-        dollars = self._expected(candidate.model, price, one)
-        return replace(
-            candidate,
-            quality=one.quality,
-            predicted_low=one.quality_low,
-            predicted_high=one.quality_high,
-            expected_cost_usd=dollars.total_usd if dollars else None,
-            expected=dollars,
-        )
-
     def misfit(self, name: str) -> str | None:
         """Why a model cannot take part in a plan that carries the bar as a whole."""
         model = self.policy.models[name]
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        return self._misfit(model, self._worst(name)) or self._gap(model, evidence, is_alone=False)
+        return self._misfit(model, self._worst(model, self._price(name))) or self._gap(model, evidence, is_alone=False)
 
-    def _worst(self, name: str) -> Decimal | None:
-        price = self._price(name) if self.limit is not None else None
-        return price.worst(self.input_bound, self._cap(self.policy.models[name])) if price else None
+    def _worst(self, model: ModelEntry, price: Price | None) -> Decimal | None:
+        if self.limit is None or price is None:
+            return None
+        return price.worst(self.input_bound, self._cap(model))
 
     def _price(self, name: str) -> Price | None:
         return price_on(self.policy.prices.get(name, ()), self.now.date())

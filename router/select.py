@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from router.decisions import Candidate, Dollars, Prediction
@@ -20,6 +20,7 @@ class Offer:
     """Expected quality on this request; None when nothing is known (a fixed or unmeasured model)."""
     quality_low: float | None = None
     prediction: Prediction | None = None
+    """What the artifact expects, if it is asked."""
     expected_cost_usd: Decimal | None = None
     expected: Dollars | None = None
     worst_cost_usd: Decimal | None = None
@@ -31,46 +32,58 @@ def plan(
     strategy: str,
     bar: float,
     fallback: Sequence[Offer] = (),
-    squeezed: str | None = None,
+    learned: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
     """The models to try, in order, and every candidate with the reason it is in or out.
 
-    `fixed` keeps the author's order, unless a budget asks for cheaper routes. Otherwise the cheapest model that clears the bar goes first and the
+    `fixed` keeps the author's order. Otherwise the cheapest model that clears the bar goes first and the
     dearer ones that clear it stand by; when none is expected to clear it on this request, the best does.
-    Fallbacks follow in the author's order.
+    Fallbacks follow in the author's order. A learned plan stands in front of all that, which then stands by.
     """
     standing = [offer for offer in offers if offer.barred is None]
     clearing = [offer for offer in standing if strategy == "fixed" or offer.quality is None or offer.quality >= bar]
     if strategy == "fixed":
-        ordered = sorted(standing, key=_by_cost) if squeezed else standing
+        ordered = standing
     elif clearing:
         ordered = sorted(clearing, key=_by_cost)
     else:
         ordered = sorted(standing, key=lambda offer: (-(offer.quality or 0.0), *_by_cost(offer)))
     spare = [offer for offer in fallback if offer.barred is None and offer not in ordered]
-    order = tuple(dict.fromkeys(offer.model for offer in [*ordered, *spare]))
+    alone = tuple(dict.fromkeys(offer.model for offer in [*ordered, *spare]))
+    judged = {offer.model: offer for offer in [*spare, *offers]}
     reasons = {
-        offer.model: _reason(offer, order, ordered, bool(clearing), strategy, bar, squeezed) for offer in [*spare, *offers]
+        model: _reason(offer, alone, offer in ordered, bool(clearing), strategy, bar) for model, offer in judged.items()
     }
     reasons |= {o.model: f"fallback, but {o.barred}" for o in fallback if o.barred and o.model not in reasons}
+    reasons |= {model: _rung(place, len(learned)) for place, model in enumerate(learned)}
+    order = tuple(dict.fromkeys([*learned, *alone]))
     known = {offer.model: offer for offer in [*fallback, *offers]}
+    told = dict.fromkeys([*order, *reasons])  # the plan first, then who is out
     return order, tuple(
-        Candidate(
-            model=model,
-            is_in=model in order,
-            reason=reason,
-            quality=known[model].quality,
-            quality_low=known[model].quality_low,
-            predicted_low=guess.quality_low if (guess := known[model].prediction) else None,
-            predicted_high=guess.quality_high if guess else None,
-            expected_cost_usd=known[model].expected_cost_usd,
-            expected=known[model].expected,
-            worst_cost_usd=known[model].worst_cost_usd,
-        )
-        for model, reason in sorted(
-            reasons.items(), key=lambda row: order.index(row[0]) if row[0] in order else len(order)
-        )
+        _candidate(known[model], reasons[model], is_in=model in order, is_foreseen=bool(learned)) for model in told
     )
+
+
+def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> Candidate:
+    expects = offer.prediction
+    return Candidate(
+        model=offer.model,
+        is_in=is_in,
+        reason=reason,
+        # A learned plan rests on what the artifact expects, not on the evidence.
+        quality=expects.quality if expects is not None and is_foreseen else offer.quality,
+        quality_low=offer.quality_low,
+        predicted_low=expects.quality_low if expects is not None else None,
+        predicted_high=expects.quality_high if expects is not None else None,
+        expected_cost_usd=offer.expected_cost_usd,
+        expected=offer.expected,
+        worst_cost_usd=offer.worst_cost_usd,
+    )
+
+
+def cheapest_first(offers: Sequence[Offer]) -> list[Offer]:
+    """A fixed rule's offers where a budget asks for cheaper routes: whoever the author lists is good enough."""
+    return sorted(offers, key=_by_cost)
 
 
 def clearing_alone(offers: Sequence[Offer], *, strategy: str, bar: float) -> frozenset[str]:
@@ -80,19 +93,6 @@ def clearing_alone(offers: Sequence[Offer], *, strategy: str, bar: float) -> fro
     return frozenset(
         offer.model for offer in offers if offer.barred is None and (offer.quality is None or offer.quality >= bar)
     )
-
-
-def lead(
-    learned: Sequence[str], order: Sequence[str], candidates: Sequence[Candidate]
-) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
-    """A learned plan in front of what would serve without it, which then stands by."""
-    reasons = {model: _rung(place, len(learned)) for place, model in enumerate(learned)}
-    told = [
-        replace(candidate, is_in=True, reason=reasons[candidate.model]) if candidate.model in reasons else candidate
-        for candidate in candidates
-    ]
-    whole = tuple(dict.fromkeys([*learned, *order]))
-    return whole, tuple(sorted(told, key=lambda one: whole.index(one.model) if one.model in whole else len(whole)))
 
 
 def _rung(place: int, count: int) -> str:
@@ -114,18 +114,13 @@ def _by_cost(offer: Offer) -> tuple[bool, Decimal, str]:
     return unknown, offer.expected_cost_usd or Decimal(0), offer.model
 
 
-def _reason(
-    offer: Offer, order: tuple[str, ...], ordered: Sequence[Offer], some_clear: bool, strategy: str, bar: float,
-    squeezed: str | None,
-) -> str:
+def _reason(offer: Offer, order: tuple[str, ...], is_ordered: bool, some_clear: bool, strategy: str, bar: float) -> str:
     if offer.model not in order:
         return offer.barred or f"predicted {offer.quality:.2f}, below bar {bar:g} on this request"
     first = order[0] == offer.model
-    if offer not in ordered:
+    if not is_ordered:
         role = "fallback: no candidate stands" if first else "stands by as fallback"
         return f"{role} ({offer.barred})" if offer.barred else role
-    if strategy == "fixed" and squeezed:
-        return f"{'cheapest of the rule' if first else 'dearer, stands by'}: budget {squeezed}"
     if strategy == "fixed":
         return "fixed by the rule" if first else "fixed by the rule, stands by"
     if not some_clear:

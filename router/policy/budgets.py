@@ -43,8 +43,10 @@ class BudgetEntry(Section):
     """One limit on what a scope may spend, ask or run at once."""
 
     name: Name | None = None
-    scope: dict[Name, Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])]] | \
-        Literal["unallocated"] = {}
+    scope: (
+        dict[Name, Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])]]
+        | Literal["unallocated"]
+    ) = {}
     """Tags, `model` or `provider`, each with a value, several that share the limit, or `*` (a limit for each). Empty:
     everything. `unallocated`: requests without a required tag."""
     limit_usd: Amount | None = None
@@ -77,7 +79,9 @@ class BudgetEntry(Section):
     def _one_limit(self) -> BudgetEntry:
         given = [name for name in LIMITS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"needs exactly one of {', '.join(LIMITS)}" + (f", has {', '.join(given)}" if given else ""))
+            raise ValueError(
+                f"needs exactly one of {', '.join(LIMITS)}" + (f", has {', '.join(given)}" if given else "")
+            )
         for name, values in self.scope.items() if isinstance(self.scope, dict) else ():
             if _EACH in values and len(values) > 1:
                 raise ValueError(f"scope {name}: `*` stands for each value and cannot be mixed with others")

@@ -56,7 +56,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
 
 
-
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 

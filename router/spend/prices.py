@@ -50,8 +50,13 @@ class Price:
 
 def price_on(prices: Iterable[Price], day: date) -> Price | None:
     """The price that holds on a day: the latest of those already effective, or None."""
-    held = [price for price in prices if price.effective is None or price.effective <= day]
-    return max(held, key=lambda price: price.effective or date.min, default=None)
+    latest: Price | None = None
+    for price in prices:  # a loop, because every candidate of every request comes here
+        if price.effective is not None and price.effective > day:
+            continue
+        if latest is None or (price.effective or date.min) > (latest.effective or date.min):
+            latest = price
+    return latest
 
 
 def bundled_price(call: str) -> Price | None:
