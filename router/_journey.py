@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from router.cache.exact import Entry, ExactCache
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
-from router.errors import ConfigurationError, NoRouteError, ProviderError, ProviderUnavailableError, RouterError
-from router.flow import Flow, Heard
+from router.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    NoRouteError,
+    ProviderError,
+    ProviderUnavailableError,
+    RouterError,
+)
+from router.flow import LEAST_TIME_S, Flow, Heard
+from router.spend.budget import Denial
 from router.spend.ledger import Ledger
-from router.spend.meter import Meter
+from router.spend.meter import Meter, output_cap, unbounded
 from router.spend.prices import Price
 from router.spend.texts import Texts
+from router.spend.till import Till
 from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sleep, Wait
 from router.warmth import Memory
 
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from router.cache.shelf import Stored
     from router.cache.tier import Found, SemanticCache
 
+HOLD_PAUSE_S = 0.05
+"""Between two looks whether calls under way have made room in a budget."""
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep | Wait, Heard, Any]
 """What a driver runs: it sends each call, sleeps each pause, waits where it must, and says what came of it."""
@@ -32,8 +43,10 @@ Steps = Generator[Call | Sleep | Wait, Heard, Any]
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory) -> None:
-        self.request, self._ledger, self._texts, self._memory = request, ledger, texts, memory
+    def __init__(
+        self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory, till: Till | None
+    ) -> None:
+        self.request, self._ledger, self._texts, self._memory, self._till = request, ledger, texts, memory, till
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -84,10 +97,17 @@ class Journey:
 
     def _send(self, call: Call) -> Generator[Call | Sleep, Heard, Heard]:
         self._book()  # the answers of a cascade that goes on
+        if self._till is not None:
+            asked_s = time.monotonic()
+            if denial := (yield from self._hold(self._till, call)):
+                return Heard(now_s=time.monotonic(), outcome=denial)
+            call = replace(call, timeout_s=max(LEAST_TIME_S, call.timeout_s - (time.monotonic() - asked_s)))
         self._sent_s = time.monotonic()
         try:
             heard = yield call
         except ConfigurationError:
+            if self._till is not None and self.meter.held_usd is not None:
+                self._till.release(self.request, len(self.meter.attempts))
             raise  # nothing was sent
         except BaseException as interruption:
             # Cancelled or broken while the provider was working: it may bill, so the ledger must know.
@@ -103,6 +123,19 @@ class Journey:
             # Written together with its request, unless another call follows.
             self._answers[call.model] = self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
         return heard
+
+    def _hold(self, till: Till, call: Call) -> Generator[Sleep, Heard, BudgetExceededError | None]:
+        """Hold what a call may cost; where only calls under way stand in the way, wait for them if that is allowed."""
+        began_s, number = time.monotonic(), len(self.meter.attempts)
+        worst_usd = None if unbounded(self.request) else self.meter.worst_usd(call.model, output_cap(call.params) or 0)
+        while True:
+            told = till.admit(self.request, call, number, worst_usd, self.meter.worst_tokens(call))
+            if not isinstance(told, Denial):
+                self.meter.held_usd = told
+                return None
+            if time.monotonic() + HOLD_PAUSE_S > began_s + min(told.wait_s, call.timeout_s):
+                return told.error
+            yield Sleep(seconds=HOLD_PAUSE_S)
 
     def _book(self) -> None:
         attempts = self.meter.attempts

@@ -26,6 +26,7 @@ from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.meter import output_cap
 from router.spend.texts import open_texts
+from router.spend.till import Till
 from router.stores.disk import TextStore
 from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
@@ -61,6 +62,7 @@ class Router:
         folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
+        self._till = Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None
         self._learner = learner(self.ledger, self.policy)
         self._memory = Memory(self.policy.cacheable)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
@@ -155,7 +157,7 @@ class Router:
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
-        journey = Journey(request, self.ledger, self._texts, self._memory)
+        journey = Journey(request, self.ledger, self._texts, self._memory, self._till)
         with self._flights.boarded(self._key(journey)) as leader:
             if entry := self._look_up(journey):
                 return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
@@ -197,7 +199,8 @@ class Router:
     def _decide(self, request: Request) -> Ruling:
         experience = self._learner.now() if self._learner is not None else None
         known = self._memory.known(request, time.monotonic())
-        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known)
+        squeezed = self._till.squeezed(request) if self._till is not None else None
+        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known, squeezed)
 
     def _key(self, journey: Journey) -> str | None:
         """Fingerprint under which identical requests wait for each other; None for those that do not."""
@@ -240,7 +243,7 @@ class Router:
                     deployment=deployment,
                     kind=request.kind,
                     messages=request.messages,
-                    params=self._params(request, model, is_limited=ruling.limit_usd is not None),
+                    params=self._params(request, model, is_limited=ruling.is_bounded),
                     timeout_s=flow.DEFAULT_TIMEOUT_S,
                     deadline_s=deadline_s,
                     stream=request.stream and ruling.listener is None,

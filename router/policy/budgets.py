@@ -79,9 +79,8 @@ class BudgetEntry(Section):
     def _one_limit(self) -> BudgetEntry:
         given = [name for name in LIMITS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"needs exactly one of {', '.join(LIMITS)}" + (f", has {', '.join(given)}" if given else "")
-            )
+            has = f", has {', '.join(given)}" if given else ""
+            raise ValueError(f"needs exactly one of {', '.join(LIMITS)}{has}")
         for name, values in self.scope.items() if isinstance(self.scope, dict) else ():
             if _EACH in values and len(values) > 1:
                 raise ValueError(f"scope {name}: `*` stands for each value and cannot be mixed with others")

@@ -43,8 +43,8 @@ def _book(connection: sqlite3.Connection, budget: Budget, now_us: int) -> None:
     width = 1 if budget.window.unit else max(1, (budget.window.bucket(now_us) - start) // 60)
     bucket = str(budget.window.bucket(now_us)) if budget.window.unit else f"at_us / {width} * {width}"
     rows = connection.execute(
-        f"SELECT {bucket} AS bucket{listed}, {_AMOUNTS[budget.unit]} FROM attempts "  # noqa: S608  our own columns
-        f"WHERE at_us >= ? AND at_us - latency_s * 1000000 >= ? GROUP BY bucket{''.join(f', {a}' for a in columns.values())}",
+        f"SELECT {bucket} AS bucket{listed}, {_AMOUNTS[budget.unit]} FROM attempts "
+        f"WHERE at_us >= ? AND at_us - latency_s * 1000000 >= ? GROUP BY {', '.join(['bucket', *columns.values()])}",
         (start, start),
     ).fetchall()
     for row in rows:

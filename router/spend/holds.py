@@ -71,7 +71,7 @@ class Holds:
             )
             _enter(connection, now_us, request_id, number, "hold", held=amount_pusd)
             connection.executemany(
-                "INSERT INTO crossings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (one.account, one.bucket, one.share, one.action, one.budget, one.scope, one.unit, one.limit,
                      one.used, now_us)
@@ -229,7 +229,7 @@ def _standing(
 
 def _release(connection: sqlite3.Connection, now_us: int, kind: str, where: str, values: tuple[Any, ...]) -> None:
     rows = connection.execute(
-        f"SELECT request_id, number, amount_pusd, legs FROM holds WHERE is_live = 1 AND {where}",  # noqa: S608  ours
+        f"SELECT request_id, number, amount_pusd, legs FROM holds WHERE is_live = 1 AND {where}",
         values,
     ).fetchall()
     for request_id, number, amount_pusd, legs in rows:

@@ -147,7 +147,7 @@ class Ledger:
             raise ValueError(f"cannot group by {', '.join(names) or 'nothing'}; known are {', '.join(allowed)}")
         columns = ", ".join(names)
         rows = self.rows(
-            f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "  # noqa: S608  checked above
+            f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "
             # SQLite's sums are 64-bit: in pico-dollars they would end at 9 million USD.
             f"COALESCE(SUM(cost_pusd / 1000000), 0) AS cost_uusd, COALESCE(SUM(cost_pusd % 1000000), 0) AS rest_pusd, "
             f"SUM(cost_pusd IS NULL) AS unpriced FROM attempts GROUP BY {columns} ORDER BY {columns}"

@@ -78,7 +78,7 @@ class Rollups:
             return
         done, last = _rolled_to(connection, "minutes"), _last(connection, "minutes")
         connection.execute(
-            f"INSERT INTO hours (hour, {_COLUMNS}) SELECT minute / 60 AS at, {_DIMENSIONS}, {_SUMS} FROM minutes "  # noqa: S608  ours
+            f"INSERT INTO hours (hour, {_COLUMNS}) SELECT minute / 60 AS at, {_DIMENSIONS}, {_SUMS} FROM minutes "
             f"WHERE seq > ? AND seq <= ? GROUP BY at, {_DIMENSIONS}",
             (done, last),
         )
@@ -106,11 +106,11 @@ class Rollups:
             self.roll(connection, time.time_ns() // 1000)
             parts, values = [], []
             for table, unit, width, where in self._sources(connection, since_us):
-                parts.append(f"SELECT {columns} FROM {table} WHERE {period.format(at=unit)}{where}")  # noqa: S608
+                parts.append(f"SELECT {columns} FROM {table} WHERE {period.format(at=unit)}{where}")
                 values += [-(-since_us // width), -(-end_us // width)]
             group = f"GROUP BY {', '.join(names)}" if names else ""
             listed = ", ".join([*names, *(f"COALESCE(SUM({name}), 0) AS {name}" for name in COUNTS)])
-            cursor = connection.execute(f"SELECT {listed} FROM ({' UNION ALL '.join(parts)}) {group}", values)  # noqa: S608
+            cursor = connection.execute(f"SELECT {listed} FROM ({' UNION ALL '.join(parts)}) {group}", values)
             titles = [column[0] for column in cursor.description]
             rows = [dict(zip(titles, row, strict=True)) for row in cursor]
         for row in rows:
@@ -137,5 +137,5 @@ def _roll_to(connection: sqlite3.Connection, name: str, seq: int) -> None:
 
 
 def _last(connection: sqlite3.Connection, table: str) -> int:
-    last = connection.execute(f"SELECT MAX(seq) FROM {table}").fetchone()[0]  # noqa: S608  our own tables
+    last = connection.execute(f"SELECT MAX(seq) FROM {table}").fetchone()[0]
     return last or 0

@@ -65,7 +65,7 @@ class Till:
 
 def _unbounded(model: str, name: str, shown: str) -> BudgetExceededError:
     return BudgetExceededError(
-        f"nobody knows what {model} may cost at most, and the budget {name!r} ({shown}) asks for a bound; give the model "
-        "a `price`, leave out pictures and sound, or write `unknown: allow` in the budget",
+        f"nobody knows what {model} may cost at most, and the budget {name!r} ({shown}) asks for a bound; give the "
+        "model a `price`, leave out pictures and sound, or write `unknown: allow` in the budget",
         scope=shown, limit=Decimal(0), settled=Decimal(0), held=Decimal(0), fits_usd=None,
     )  # fmt: skip
