@@ -6,9 +6,11 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
+from router.cache.lifetime import lifetime_s
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
 from router.errors import (
@@ -22,7 +24,7 @@ from router.errors import (
 from router.flow import LEAST_TIME_S, Flow, Heard
 from router.spend.budget import Denial
 from router.spend.ledger import Ledger
-from router.spend.meter import Meter, output_cap, unbounded
+from router.spend.meter import Meter, unbounded
 from router.spend.prices import Price
 from router.spend.texts import Texts
 from router.spend.till import Till
@@ -30,6 +32,7 @@ from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sle
 from router.warmth import Memory
 
 if TYPE_CHECKING:
+    from router.cache.aside import Aside
     from router.cache.shelf import Stored
     from router.cache.tier import Found, SemanticCache
 
@@ -56,6 +59,7 @@ class Journey:
         self._keeper: ExactCache | None = None
         self._ttl_s = 0.0
         self._alike: tuple[SemanticCache, Found] | None = None
+        self._aside: Aside | None = None
         self._sent_s = self.started_s
         self._is_settled = False
         self._answers: dict[str, Attempt] = {}
@@ -65,15 +69,15 @@ class Journey:
         self.decision = ruling.decision
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
         if cache is not None and ruling.caching.keeps:
-            self.cache, self._ttl_s = "miss", ruling.caching.ttl
+            self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
             self._keeper = None if self.request.cache.no_store else cache
 
-    def note_alike(self, cache: SemanticCache, found: Found) -> None:
-        """Take what the semantic cache said; it hears of the answer, or that none came."""
+    def note_alike(self, cache: SemanticCache, found: Found, aside: Aside | None) -> None:
+        """Take what the semantic cache said; it hears of the answer, or that none came, aside if need be."""
         assert self.decision is not None  # noqa: S101  it is asked after deciding
         self.decision = replace(self.decision, semantic=found.note)
         if found.stored is None:
-            self._alike = (cache, found)
+            self._alike, self._aside = (cache, found), aside
 
     def patience_s(self, most_s: float) -> float:
         """Seconds until the request's deadline, but at most so many."""
@@ -127,7 +131,7 @@ class Journey:
     def _hold(self, till: Till, call: Call) -> Generator[Sleep, Heard, BudgetExceededError | None]:
         """Hold what a call may cost; where only calls under way stand in the way, wait for them if that is allowed."""
         began_s, number = time.monotonic(), len(self.meter.attempts)
-        worst_usd = None if unbounded(self.request) else self.meter.worst_usd(call.model, output_cap(call.params) or 0)
+        worst_usd = None if unbounded(self.request) else self.meter.worst_usd(call)
         while True:
             told = till.admit(self.request, call, number, worst_usd, self.meter.worst_tokens(call))
             if not isinstance(told, Denial):
@@ -206,10 +210,13 @@ class Journey:
         if self._alike is None:
             return
         (cache, found), self._alike = self._alike, None
-        if model is None or payload is None:
-            cache.forget(found)
+        hear = partial(cache.forget, found)
+        if model is not None and payload is not None:
+            hear = partial(cache.keep, found, model, payload)
+        if self._aside is None:
+            hear()
         else:
-            cache.keep(found, model, payload)
+            self._aside.soon(hear)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +17,7 @@ from router._journey import Journey, Steps
 from router._parts import learner, predictor, semantic_cache, state_folder
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
+from router.cache.aside import Aside
 from router.cache.exact import Entry, ExactCache, exact_key
 from router.cache.flights import LEASE_S, Flights
 from router.decide import Ruling, decide
@@ -35,6 +36,7 @@ from router.types import Call, Completion, Message, Request, Wait
 from router.warmth import Memory
 
 if TYPE_CHECKING:
+    from router.cache.purge import Purged
     from router.cache.shelf import Stored
 
 
@@ -59,7 +61,7 @@ class Router:
     ) -> None:
         self.policy: Policy = load_policy(find_policy(policy))
         self._predictor = predictor(self.policy.artifact)
-        folder = state_folder(state)
+        self._folder = folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
         self._till = Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None
@@ -67,7 +69,7 @@ class Router:
         self._memory = Memory(self.policy.cacheable)
         self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
-        self._flights = Flights()
+        self._flights, self._aside = Flights(), Aside()
         self._alike = semantic_cache(folder, self.policy, self._predictor)
         self._transport: Transport = transport or DispatchTransport()
 
@@ -136,11 +138,30 @@ class Router:
                 source = entry.request_id
             self._cache.drop(key)
         if self._alike is not None:
+            self._aside.settle()  # what it left may not be stored yet
             self._alike.reject(decision_id, source)
+
+    def purge_cache(
+        self, *, task: str | None = None, model: str | None = None, tags: Mapping[str, str] | None = None,
+        before_s: float | None = None,
+    ) -> Purged:  # fmt: skip
+        """Delete stored answers of all tiers for which everything given holds; with nothing given, all of them.
+
+        Args:
+            task: of the request that left the answer.
+            model: policy id of the model that wrote it.
+            tags: of that request, such as `{"customer": "acme", "document": "handbook"}`.
+            before_s: stored before this moment, seconds since 1970.
+        """
+        from router.cache.purge import Choice, purge  # it brings numpy
+
+        choice = Choice(task=task, model=model, tags=tags or {}, before_s=before_s)
+        return purge(self._folder, self.ledger.rows, choice)
 
     def close(self) -> None:
         """Close files and connections."""
         self._transport.close()
+        self._aside.close()
         self.ledger.close()
         if self._texts is not None:
             self._texts.close()
@@ -172,9 +193,9 @@ class Router:
     def _answer(self, journey: Journey, ruling: Ruling, is_async: bool) -> Steps:
         """What the exact cache does not know: by a stored answer to a question like it, or by a model."""
         request = journey.request
-        if stored := self._look_up_alike(journey, ruling):
-            return _as_asked(journey.answer_alike(stored), request, is_async)
         try:
+            if stored := (yield from self._look_up_alike(journey, ruling, is_async)):
+                return _as_asked(journey.answer_alike(stored), request, is_async)
             if not ruling.decision.plan:
                 raise journey.no_route()
             calls = self._calls(request, ruling, journey.deadline_s)
@@ -221,16 +242,24 @@ class Router:
         entry = self._cache.get(journey.cache_key)
         return entry if entry and entry.is_within(control.max_age_s) else None
 
-    def _look_up_alike(self, journey: Journey, ruling: Ruling) -> Stored | None:
+    def _look_up_alike(self, journey: Journey, ruling: Ruling, is_async: bool) -> Generator[Wait, Any, Stored | None]:
         if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:
             return None
         decision = ruling.decision
         costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
-        found = self._alike.look_up(
-            journey.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
+        look_up = partial(
+            self._alike.look_up, journey.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
             saves_usd=costs.get(decision.plan[0]),
         )  # fmt: skip
-        journey.note_alike(self._alike, found)
+        patience_s = journey.patience_s(LEASE_S)
+        found = (
+            (yield from self._aside.result(look_up, seconds=patience_s, unused=self._alike.forget))
+            if is_async
+            else look_up()
+        )
+        if found is None:
+            return None
+        journey.note_alike(self._alike, found, self._aside if is_async else None)
         return found.stored
 
     def _calls(self, request: Request, ruling: Ruling, deadline_s: float | None) -> list[list[Call]]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from router.errors import DeadlineExceededError, ProviderTimeoutError, RouterError
+from router.spend.usage import merged
 from router.types import Completion, Payload
 
 End = Literal["ok", "error", "cut"]
@@ -198,8 +199,8 @@ def assemble(chunks: list[Mapping[str, Any]]) -> dict[str, Any]:
         for name, value in chunk.items():
             if name not in ("choices", "usage") and value is not None:
                 answer[name] = value
-        if chunk.get("usage"):
-            answer["usage"] = chunk["usage"]  # the last one counts: providers repeat a running total
+        if isinstance(chunk.get("usage"), Mapping):
+            answer["usage"] = merged((answer.get("usage") or {}, chunk["usage"]))
         for part in chunk.get("choices") or ():
             choice = choices.setdefault(part.get("index") or 0, {"index": part.get("index") or 0, "message": {}})
             _merge_message(choice["message"], part.get("delta") or {})

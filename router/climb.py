@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from router.answers import response_text
-from router.spend.meter import MOST_TOKENS
+from router.spend.usage import MOST_TOKENS
 from router.types import Call, Reply
 
 if TYPE_CHECKING:

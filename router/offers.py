@@ -12,6 +12,7 @@ from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap, unbounded
 from router.spend.prices import Price, price_on
+from router.spend.usage import tiers_of
 from router.tokens import estimate_tokens
 from router.types import Request
 from router.warmth import Known
@@ -100,7 +101,7 @@ class Sheet:
     def _worst(self, model: ModelEntry, price: Price | None) -> Decimal | None:
         if self.limit is None or price is None:
             return None
-        return price.worst(self.input_bound, self._cap(model))
+        return price.worst(self.input_bound, self._cap(model), tiers=tiers_of(self.request.params))
 
     def _price(self, name: str) -> Price | None:
         return price_on(self.policy.prices.get(name, ()), self.now.date())

@@ -162,7 +162,7 @@ class Sleep:
 class Wait:
     """A pause that ends early when something is done."""
 
-    until: Future[None]
+    until: Future[Any]
     seconds: float
 
 

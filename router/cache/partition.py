@@ -66,7 +66,7 @@ def last_text(request: Request) -> str:
 
 def partition(
     request: Request, secret: bytes, *, task: str | None, routes_version: str, artifact_version: str | None,
-    tags: tuple[str, ...],
+    tags: tuple[str, ...], epoch: str = "",
 ) -> str:  # fmt: skip
     """Fingerprint of all but the last text, keyed, so that the file tells nobody which tenants asked.
 
@@ -78,6 +78,7 @@ def partition(
         artifact_version: of its artifact.
         tags: those that the policy's rules look at. All other tags but the run's count as well: whoever sends a tag
             may mean that answers differ by it.
+        epoch: as the rule says.
 
     Raises:
         NotAlike: a parameter has no JSON form and so no fingerprint.
@@ -87,8 +88,8 @@ def partition(
     last = {name: value for name, value in request.messages[-1].items() if name != "content"}
     params = {name: value for name, value in request.params.items() if name != "stream_options"}
     fields = [
-        VERSION, vetoes.VERSION, EMBEDDER, routes_version, artifact_version, scope, dict(given.extra), task,
-        request.messages[:-1], last, params,
+        VERSION, vetoes.VERSION, EMBEDDER, routes_version, artifact_version, epoch, scope, dict(given.extra),
+        task, request.messages[:-1], last, params,
     ]  # fmt: skip
     try:
         text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -174,6 +174,11 @@ class Shelf:
             return None  # also bytes, such as a planted pickle: never decoded
         return Stored(row[0], payload, row[2], row[3]) if _is_text_answer(payload) else None
 
+    def held(self) -> list[tuple[int, str, str, float]]:
+        """Number, model, request and moment (seconds since 1970) of every entry."""
+        with self._db.connection() as connection:
+            return connection.execute("SELECT id, model, request_id, created_s FROM entries").fetchall()
+
     def drop(self, number: int | None = None, *, request_id: str | None = None) -> int:
         """Delete an entry by its number, or what a request left; how many there were."""
         with self._db.transaction() as connection:

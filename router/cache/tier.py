@@ -141,8 +141,8 @@ class SemanticCache:
             _tell(error)
 
     def forget(self, found: Found) -> None:
-        """No answer came that could be compared or kept."""
-        if found.decision is None or found.asked is None or found.stored is not None:
+        """No answer came that could be compared or kept, or a stored one was not served after all."""
+        if found.decision is None or found.asked is None:
             return
         try:
             with self._shelf.turn():
@@ -178,7 +178,7 @@ class SemanticCache:
         text = normal(last_text(request))
         where = partition(
             request, self._secret, task=task, routes_version=self._routes, artifact_version=self._artifact,
-            tags=self._tags,
+            tags=self._tags, epoch=caching.epoch,
         )  # fmt: skip
         embedded = shared().embed([text])
         return Asked(request, caching, where, text, embedded.vectors[0], embedded.truncated[0])

@@ -2,6 +2,11 @@
 
 A vector hardly sees a number, a "not" or the order of two words. What it misses is compared here as text. A veto is a
 difference of a *trait*; `void` says when an answer has shown that it does not depend on that trait.
+
+Two traits are there against people: `letters`, because the embedder reads neither hidden characters nor scripts that it
+does not know, so that texts which differ in them alone have one vector; and `orders`, because whoever plants an answer
+has to tell the model what to say. No number of planted entries makes these two void. Reading takes time linear in the
+text, whatever is in it.
 """
 
 from __future__ import annotations
@@ -11,14 +16,16 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 """Goes up when a veto changes; part of every partition."""
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?")
-_CODE = re.compile(r"`([^`]+)`|\"([^\"]+)\"|“([^”]+)”")
-_ID = re.compile(r"\b(?=[\w./:-]*\d)(?=[\w./:-]*[^\W\d_])[\w][\w./:-]*\w\b|\S+@\S+|https?://\S+")
+_CODE = re.compile(r"`([^`]+)`|\"([^\"]+)\"|“([^“”]+)”|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")
+_RUN = re.compile(r"[\w./:-]+")
+_DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
+_SYMBOL = re.compile("[$€£¥₹%°]")
 
 _NUMERALS = {
     word: str(value)
@@ -27,7 +34,7 @@ _NUMERALS = {
         "seventeen eighteen nineteen twenty".split()
     )
     if word != "one"  # "which one", "no one": mostly a pronoun
-}
+} | {word: str(value) for value, word in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), 3)}
 _NEGATIONS = frozenset(
     "not no never none nothing nobody nowhere neither nor without cannot avoid except excluding unable "
     "dont doesnt didnt isnt arent wasnt werent wont wouldnt cant couldnt shouldnt hasnt havent hadnt".split()
@@ -40,7 +47,15 @@ _UNITS = frozenset(
     "km kilometers kilometres mile miles meter meters metre metres feet foot inch inches cm mm kg kilogram kilograms "
     "pound pounds lb lbs gram grams ounce ounces oz celsius fahrenheit kelvin liter liters litre litres gallon gallons "
     "usd eur gbp dollar dollars euro euros yen rupees second seconds minute minutes hour hours day days week weeks "
-    "month months year years mb gb tb kb".split()
+    "month months year years mb gb tb kb "
+    "monday tuesday wednesday thursday friday saturday sunday "
+    "january february march april june july august september october november december "
+    "english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi".split()
+)
+"""Of measure, and other words of small closed sets, of which one stands for another in the same sentence."""
+_ORDERS = frozenset(
+    "ignore disregard override pretend roleplay persona jailbreak answer reply respond say output repeat instead "
+    "instruction instructions prompt prompts json xml yaml csv".split()
 )
 _OPPOSITES = (
     "open close", "opened closed", "open closed", "opening closing", "start stop", "start end", "begin end",
@@ -78,19 +93,24 @@ class Traits:
     """Spans in backticks or double quotes."""
     fresh: frozenset[str]
     """Words that ask for what changes by the hour."""
+    letters: tuple[str, ...]
+    """Words with a character that is no ASCII, hidden ones included."""
+    orders: frozenset[str]
+    """Words that tell the model what or how to answer."""
 
 
 def normal(text: str) -> str:
-    """NFKC, no invisible characters, one space between words: look-alikes by width or zero-width joiners fall together.
+    """NFKC and one space between words, so that letters of another width are the same letters.
 
-    Letters of another script that only look alike stay different, so they make another text.
+    Letters of another script that only look alike stay different, and hidden characters stay: the model reads them.
     """
-    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).split())
+    return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 def traits(text: str) -> Traits:
     """Read a text's traits; 20 to 60 µs for a short question."""
-    clean = normal(text)
+    whole = normal(text)
+    clean = _INVISIBLE.sub("", whole)
     words = tuple(word.replace("’", "'").replace("'", "") for word in _WORD.findall(clean.casefold()))
     numbers = [found.replace(",", "").lstrip("+") for found in _NUMBER.findall(clean)]
     numbers += [_NUMERALS[word] for word in words if word in _NUMERALS]
@@ -100,16 +120,37 @@ def traits(text: str) -> Traits:
         vocabulary=vocabulary,
         numbers=tuple(sorted(numbers)),
         negations=sum(word in _NEGATIONS for word in words) % 2 == 1,
-        units=vocabulary & _UNITS,
-        ids=tuple(sorted(found.casefold() for found in _ID.findall(clean))),
+        units=vocabulary & _UNITS | frozenset(_SYMBOL.findall(clean)),
+        ids=tuple(sorted(_ids(clean.casefold()))),
         code=tuple(sorted("".join(spans) for spans in _CODE.findall(clean))),
         fresh=vocabulary & _FRESH,
+        letters=() if whole.isascii() else tuple(sorted(_letters(whole.casefold()))),
+        orders=vocabulary & _ORDERS,
     )
 
 
+def _ids(text: str) -> list[str]:
+    """Runs that mix letters and digits, mail addresses and links."""
+    found = [run.strip("./:-") for run in _RUN.findall(text)]
+    mixed = [run for run in found if len(run) > 1 and _DIGIT.search(run) and _LETTER.search(run)]
+    return mixed + [word for word in text.split() if "@" in word.strip("@") or "://" in word]
+
+
+def _letters(text: str) -> list[str]:
+    """Words that are no ASCII, apart from typographic punctuation and signs that count as units."""
+    found = []
+    for word in text.split():
+        if not word.isascii():
+            bare = "".join(one for one in _SYMBOL.sub("", word) if unicodedata.category(one)[0] != "P")
+            found += [] if bare.isascii() else [bare]
+    return found
+
+
 BY_TRAIT = {"numbers": "numbers", "negation": "negations", "units": "units", "ids": "ids", "code": "code",
-            "freshness": "fresh"}  # fmt: skip
+            "freshness": "fresh", "letters": "letters", "orders": "orders"}  # fmt: skip
 """Vetoes that are a plain difference of one trait -> the trait."""
+NEVER_VOID = ("letters", "orders")
+"""Vetoes that stand whatever the entries say, because whoever they are against may have written these."""
 NAMES = (*BY_TRAIT, "opposites", "order")
 
 
@@ -129,7 +170,7 @@ def void(name: str, same_answer: Iterable[Traits]) -> bool:
 
     They do when three of them or more have two values of the trait or more: the answer was right for either.
     """
-    if name not in BY_TRAIT:
+    if name not in BY_TRAIT or name in NEVER_VOID:
         return False
     values = [getattr(stored, BY_TRAIT[name]) for stored in same_answer]
     return len(values) >= 3 and len(set(values)) >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,22 +107,53 @@ def stats(state: Path | None, as_json: bool) -> None:
 
 
 @cache.command()
+@click.option("--task", help="Only answers to requests of this task.")
+@click.option("--model", help="Only answers that this model wrote; `source:NAME` for those out of a file.")
+@click.option("--team", help="Only answers to this team.")
+@click.option("--customer", help="Only answers to this customer.")
+@click.option("--document", help="Only answers to requests with this tag `document`.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only answers to requests with this tag.")
+@click.option("--before", type=click.DateTime(), help="Only answers stored before this moment, UTC.")
 @STATE
-@click.confirmation_option(prompt="Delete all stored answers, and what was learned of them?")
-def purge(state: Path | None) -> None:
-    """Delete all stored answers, exact and semantic, and the labels; routers that run serve none of them any more."""
-    from router.cache.shelf import Shelf
-    from router.stores.disk import TextStore
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(
+    task: str | None, model: str | None, team: str | None, customer: str | None, document: str | None,
+    tags: tuple[str, ...], before: datetime | None, state: Path | None, as_json: bool, yes: bool,
+) -> None:  # fmt: skip
+    """Delete stored answers, exact and semantic; routers that run serve none of them any more.
 
+    Options together narrow the choice. Without any, everything goes, and the labels as well.
+    """
+    from router.cache.purge import Choice
+    from router.cache.purge import purge as delete
+
+    named = {"team": team, "customer": customer, "document": document}
+    wanted = {name: value for name, value in named.items() if value is not None}
+    for tag in tags:
+        name, is_set, value = tag.partition("=")
+        if not is_set or not name:
+            raise click.BadParameter(f"{tag!r} is no NAME=VALUE", param_hint="--tag")
+        wanted[name] = value
+    before_s = None if before is None else before.replace(tzinfo=UTC).timestamp()
+    choice = Choice(task=task, model=model, tags=wanted, before_s=before_s)
+    what = "all stored answers, and what was learned of them" if choice.is_all else "these stored answers"
+    if not yes:
+        click.confirm(f"Delete {what}?", abort=True)
     folder = folder_of(state)
-    gone = 0
-    if (folder / "semantic.sqlite3").is_file():
-        with closing(Shelf(folder / "semantic.sqlite3")) as shelf:
-            gone += shelf.purge()
-    if (folder / "cache").is_dir():
-        with closing(TextStore(folder / "cache")) as store:
-            gone += store.clear()
-    click.echo(f"deleted {gone:,} stored answers")
+    if choice.asks_the_ledger:
+        with open_ledger(folder) as ledger:
+            gone = delete(folder, ledger.rows, choice)
+    else:
+        gone = delete(folder, lambda *_: [], choice)
+    if as_json:
+        click.echo(to_json(gone))
+        return
+    click.echo(
+        f"deleted {gone.exact + gone.semantic:,} stored answers ({gone.exact:,} exact, {gone.semantic:,} semantic)"
+    )
+    if gone.unknown:
+        click.echo(f"left {gone.unknown:,} whose request this ledger does not know; --model and --before find them")
 
 
 def _read(stream: Path) -> pa.Table:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same tables and seed, same hash."
 )
 @click.option(
+    "--embedding",
+    type=click.Choice(["local/minilm"]),
+    help="Also read the prompts' meaning, where they are trained on and where they are served (5 to 150 ms a request).",
+)
+@click.option(
     "--add-model",
     "answers",
     metavar="FILE",
@@ -37,6 +42,7 @@ def train(
     more: tuple[Path, ...],
     out: Path,
     seed: int,
+    embedding: str | None,
     answers: Path | None,
     artifact: Path | None,
     as_json: bool,
@@ -58,13 +64,15 @@ def train(
         raise click.UsageError("give at least one outcome table: --outcomes FILE")
     if (answers is None) != (artifact is None):
         raise click.UsageError("--add-model FILE and --artifact DIR go together")
+    if answers is not None and embedding is not None:
+        raise click.UsageError("--add-model reads what --artifact was trained to read; leave --embedding out")
     artifacts.check_replaceable(out)
     report: TrainReport | AddReport
     if answers is not None and artifact is not None:
         made, report = add_model(artifacts.load(artifact), read_outcomes(*paths), read_outcomes(answers))
     else:
         click.echo(f"training on {', '.join(map(str, paths))} ...", err=True)
-        made, report = fit(read_outcomes(*paths), seed=seed)
+        made, report = fit(read_outcomes(*paths), seed=seed, embedding=embedding)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     sha256 = artifacts.save(made, out, created=created)
     if as_json:
@@ -107,6 +115,8 @@ def _show_trained(report: TrainReport, out: Path, sha256: str) -> None:
     console.print(
         f"calibration: ECE {report.ece:.3f}, Brier {report.brier:.3f} (per-task table {report.table_brier:.3f})"
     )
+    if report.embedding is not None:
+        console.print(f"embedding {report.embedding.name}: {report.embedding.verdict}", soft_wrap=True, markup=False)
     console.print(f"artifact: {out} ({sha256[:12]})", soft_wrap=True, markup=False)
     for verdict in report.verdicts:
         word = "[bold green]promote[/]" if verdict.promoted else "[bold yellow]do not route[/]"

@@ -1,4 +1,4 @@
-"""What a rule says of the cache: `cache: false | exact | shadow | true | {mode, max_error, confidence, ttl}`."""
+"""What a rule says of the cache: `cache: false | exact | shadow | true | {mode, ttl, ...}`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from router.policy.sections import Seconds, Section
+from router.policy.sections import Seconds, Section, one_or_more
 
 Mode = Literal["off", "exact", "shadow", "on"]
 _WORDS = {"false": "off", "no": "off", "true": "on", "yes": "on"}
@@ -29,6 +29,15 @@ class Caching(Section):
     """Of that bound."""
     ttl: Annotated[Seconds, Field(gt=0, le=365 * DAY_S)] = DAY_S
     """Seconds (written 90s, 30m, 24h, 7d) for which a stored answer may be served; a hit does not extend them."""
+    fresh_ttl: Annotated[Seconds | None, Field(gt=0, le=365 * DAY_S)] = None
+    """The same for questions with words such as today, latest or price; None: `ttl`. Only the same question gets such
+    an answer again, never one that is alike."""
+    epoch: str = ""
+    """Any text or number; another one starts with no answers, and keeps what was learned about likeness."""
+    tags: Annotated[
+        tuple[str, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
+    ] = ()
+    """Names of request tags that must be equal for an answer to be served again, such as a document's version."""
 
     @model_validator(mode="before")
     @classmethod

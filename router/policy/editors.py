@@ -19,4 +19,5 @@ def editor_schema() -> dict[str, Any]:
     definitions["Rule"]["properties"]["cache"] = caching
     definitions["Caching"]["properties"]["mode"]["enum"] += [False, True]  # YAML's `off` and `on`
     definitions["Caching"]["properties"]["ttl"] = {"type": "string", "default": "24h", "title": "Ttl"}
+    definitions["Caching"]["properties"]["epoch"] = {"type": ["string", "number"], "default": "", "title": "Epoch"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Clearbar policy", **schema}

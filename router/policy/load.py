@@ -78,8 +78,8 @@ class Policy:
 
     @property
     def matched_tags(self) -> tuple[str, ...]:
-        """The tags that rules look at."""
-        return tuple(sorted({name for rule in self.rules for name in rule.when.tags}))
+        """The tags that rules look at, or that must be equal for a stored answer."""
+        return tuple(sorted({name for rule in self.rules for name in (*rule.when.tags, *rule.cache.tags)}))
 
     def rule_name(self, position: int) -> str:
         """A rule's name, else its place in the file."""

@@ -6,8 +6,6 @@ value that belongs to the language but is not built yet is refused, never ignore
 
 from __future__ import annotations
 
-import re
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -20,12 +18,11 @@ from router.policy.sections import (
     Name,
     Names,
     NotYet,
-    PerMillion,
     Section,
     Tokens,
     one_or_more,
 )
-from router.spend.prices import Price
+from router.spend.prices.entry import PriceEntry
 from router.types import Deployment
 
 CAPABILITIES = ("tools", "vision", "json", "embedding")
@@ -36,29 +33,6 @@ def _known_version(value: object) -> object:
     if value != "1":
         raise ValueError("this clearbar reads version 1; write `version: 1`, or upgrade clearbar")
     return value
-
-
-class PriceEntry(Section):
-    """A price in USD per million tokens, from a date on."""
-
-    input: PerMillion
-    output: PerMillion
-    cached_input: PerMillion | None = None
-    batch: PerMillion | None = None
-    effective: date | None = None
-    """First day (UTC) on which it holds; without one, it has always held."""
-
-    @field_validator("effective", mode="before")
-    @classmethod
-    def _iso_day(cls, value: object) -> object:
-        # Pydantic would read a bare number as seconds since 1970.
-        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-            raise ValueError("must be a day such as 2026-01-31")
-        return value
-
-    def price(self) -> Price:
-        """As the price book keeps it."""
-        return Price(input=self.input, output=self.output, cached_input=self.cached_input, effective=self.effective)
 
 
 class DeploymentEntry(Section):

@@ -44,8 +44,6 @@ Names = Annotated[
 ]
 Amount = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_finite)]
 """USD. The bound keeps every product with a token count within the ledger's integers."""
-PerMillion = Annotated[Decimal, Field(ge=0, le=10_000), AfterValidator(_finite)]
-"""USD per million tokens."""
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 EnvironmentName = Annotated[str, AfterValidator(_no_secret)]
 

@@ -19,9 +19,9 @@ from router.predict.artifact import Artifact
 from router.predict.calibrate import logit
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
-from router.predict.features import Embedder
 from router.predict.labels import Floats, Indices, Labels, shrunk_means
 from router.predict.matrix import Matrix, read_matrix
+from router.predict.meaning import Reader
 from router.predict.new_model import MIN_KNOWN, ErrorToExpect, Known, Spent, expect_spending, study
 from router.predict.predictor import Predictor
 from router.predict.quality import NORMAL_90, QualityModel
@@ -183,7 +183,7 @@ def _extended(
     labels = Labels(tasks=tuple(artifact.manifest["tasks"]), cells=tuple(map(tuple, artifact.manifest["cells"])))
     texts = [matrix.texts[row] for row in known.rows]
     task, cell = labels.encode([matrix.tasks[row] for row in known.rows], [matrix.subtasks[row] for row in known.rows])
-    columns = model.heads.design(Embedder.from_arrays(artifact.arrays).embed_many(texts), task, cell)
+    columns = model.heads.design(Reader.of(artifact.manifest, artifact.arrays).columns(texts), task, cell)
 
     quality = result.known_quality[:, None]
     cell_of_task = np.asarray([labels.tasks.index(name) for name, _ in labels.cells], dtype=np.int64)

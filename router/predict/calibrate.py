@@ -120,6 +120,11 @@ def log_loss(probability: Floats, quality: Floats) -> float:
     return float(-(labels * np.log(inside) + (1.0 - labels) * np.log(1.0 - inside)).mean())
 
 
+def squared_error(expected: Floats, quality: Floats) -> float:
+    """Mean squared error over the outcomes there are (for right and wrong, the Brier score)."""
+    return float(np.nanmean((expected - quality) ** 2))
+
+
 def calibration_error(expected: Floats, quality: Floats) -> float:
     """Expected calibration error: mean over models of |expected - observed| over ten equally full bins."""
     errors = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from router.predict.dial import choose, spread, trace
 from router.predict.labels import Floats, Indices
+from router.predict.worth import Worth
 
 ALLOWED_DROP = 0.01
 """Mean quality that "not worse" may lose: the lower bound of the paired difference must stay above minus this."""
@@ -100,6 +101,8 @@ class TrainReport:
     """The same for the per-task table."""
     task_accuracy: float | None
     """Held-out accuracy of the task classifier where it does not abstain; None with a single task."""
+    embedding: Worth | None = None
+    """What the embedding added; None where none was asked for."""
 
     @property
     def promoted(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from router.predict.calibrate import logit
 from router.predict.cascade import Cascade, Choice, Climb
 from router.predict.cost import CostModel
 from router.predict.dial import spread
-from router.predict.features import Embedder
 from router.predict.labels import Floats, Labels
+from router.predict.meaning import Reader
 from router.predict.promises import Promises
 from router.predict.quality import QualityModel
 from router.predict.tasks import TaskModel
@@ -51,7 +51,7 @@ class Predictor:
         """The strategies of which held-out queries said that they beat one constant model and the per-task table."""
         self.version: str = artifact.sha256[:12]
         self._labels = Labels(tasks=self.tasks, cells=tuple((task, sub) for task, sub in manifest["cells"]))
-        self._embedder = Embedder.from_arrays(arrays)
+        self._reader = Reader.of(manifest, arrays)
         self._quality = QualityModel.from_arrays(arrays)
         self._cost = CostModel.from_arrays(arrays)
         self._task_model = TaskModel.from_arrays(arrays)
@@ -65,17 +65,20 @@ class Predictor:
         """Read an artifact directory that `clearbar train` wrote.
 
         Raises:
-            ArtifactError: it is missing, incomplete, altered, or of another version.
+            ArtifactError: it is missing, incomplete, altered, of another version, or needs an embedder that is not
+                here.
         """
         artifact = artifacts.load(directory)
         try:
             return cls(artifact)
+        except ArtifactError as error:
+            raise ArtifactError(f"{directory}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{directory}: incomplete ({error}); {artifacts.REMEDY}") from error
 
     def guess(self, text: str) -> TaskGuess:
         """The task of a text, by the trained classifier; `by="none"` where it is not sure enough to say."""
-        return self._task_model.guess(text, self._embedder, self.tasks)
+        return self._task_model.guess(text, self._reader.ngrams, self.tasks)
 
     def predict(self, text: str, task: str | None, subtask: str | None = None) -> dict[str, Prediction]:
         """Expectations of every model on one text.
@@ -106,7 +109,7 @@ class Predictor:
         self, texts: Sequence[str], tasks: Sequence[str | None], subtasks: Sequence[str | None]
     ) -> Predictions:
         """Expectations of every model on many texts; the three sequences have the same length."""
-        embedded = self._embedder.embed_many(texts)
+        embedded = self._reader.columns(texts)
         task, cell = self._labels.encode(tasks, subtasks)
         columns = self._quality.heads.design(embedded, task, cell)
         quality, low, high = self._quality.predict(columns, task, cell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router.predict import fit
 from router.predict.artifact import Artifact
-from router.predict.calibrate import best_share, calibration_error, fit_blend, sigmoid
+from router.predict.calibrate import best_share, calibration_error, fit_blend, sigmoid, squared_error
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
 from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant, judge
@@ -19,9 +19,11 @@ from router.predict.fit_agreement import read_answers
 from router.predict.fit_cascade import can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
+from router.predict.meaning import NAMES, Reader, embed, fit_meaning, require
 from router.predict.promises import Promises, thinned
 from router.predict.quality import Heads, QualityModel
 from router.predict.simulate import Recorded
+from router.predict.worth import Worth, gain_at_equal_cost
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,12 +35,14 @@ toward the mean, which a posterior under the same prior does not know of; with 3
 probability in 80 to 100 % of synthetic cases, with 1 in 71 to 100 %."""
 
 
-def train(table: pa.Table, *, seed: int = 0) -> tuple[Artifact, TrainReport]:
+def train(table: pa.Table, *, seed: int = 0, embedding: str | None = None) -> tuple[Artifact, TrainReport]:
     """Train on an outcome table and compare the result with what needs no training.
 
     Args:
         table: as `router.outcomes.read_outcomes` returns it.
         seed: of the folds, the projection and the bootstrap; the same table and seed give the same artifact.
+        embedding: a name of `meaning.NAMES`, whose vectors of the prompts the predictor then reads, too, here and
+            wherever it serves; None for n-grams and surface counts alone.
 
     Returns:
         The artifact (save it with `router.predict.artifact.save`) and the held-out report, whose verdict
@@ -46,9 +50,12 @@ def train(table: pa.Table, *, seed: int = 0) -> tuple[Artifact, TrainReport]:
 
     Raises:
         OutcomesError: fewer than 2 models or 20 queries.
+        ConfigurationError: no such embedding.
+        WeightsError: the embedder is not installed.
     """
-    matrix = read_matrix(table)
-    return _Training(matrix, seed).result()
+    if embedding is not None:
+        require(embedding)
+    return _Training(read_matrix(table), seed, embedding).result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +70,8 @@ class _CrossFitted:
 class _Training:
     """One training run, in reading order."""
 
-    def __init__(self, matrix: Matrix, seed: int) -> None:
-        self.matrix, self.seed = matrix, seed
+    def __init__(self, matrix: Matrix, seed: int, embedding: str | None = None) -> None:
+        self.matrix, self.seed, self.embedding = matrix, seed, embedding
         self.labels = Labels.of(matrix.tasks, matrix.subtasks)
         self.task, self.cell = self.labels.encode(matrix.tasks, matrix.subtasks)
         self.cell_of_task = np.asarray([self.labels.tasks.index(task) for task, _ in self.labels.cells], dtype=np.int64)
@@ -72,8 +79,7 @@ class _Training:
         self.folds = matrix.folds(FOLDS, seed)
 
     def result(self) -> tuple[Artifact, TrainReport]:
-        embedder = fit.fit_embedder(self.matrix.texts, seed=self.seed)
-        embedded = embedder.embed_many(self.matrix.texts)
+        reader, embedded = self.read()
         prior, crossed, expected_cost = self.cross_fit(embedded)
         quality = self.matrix.quality
 
@@ -86,12 +92,12 @@ class _Training:
             heads=heads, blend=blend, axes=axes, spread=spread, prior_variance=prior.shared + prior.own
         )
         task_model, task_accuracy = fit.fit_tasks(
-            embedder, self.matrix.texts, self.task, len(self.labels.tasks), self.folds, seed=self.seed
+            reader.ngrams, self.matrix.texts, self.task, len(self.labels.tasks), self.folds, seed=self.seed
         )
 
         final = sigmoid(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
         lambdas, costs = trace(final, expected_cost)
-        arrays = {**embedder.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
+        arrays = {**reader.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
         arrays |= {"dial_lambdas": lambdas, "dial_costs": costs}
 
         learned = self.learned(crossed)
@@ -107,6 +113,7 @@ class _Training:
         arrays |= self.promises(ways, whole).arrays()
         table = self.dialled(crossed.table, expected_cost, whole)
         report = self.report(learned, crossed.table, table, ways, whole, task_accuracy)
+        report = replace(report, embedding=self.worth(reader, embedded, learned, ways["single"], whole))
         manifest = {
             "models": list(self.matrix.models),
             "tasks": list(self.labels.tasks),
@@ -114,10 +121,37 @@ class _Training:
             "table_sha256": self.matrix.sha256,
             "seed": self.seed,
             "prior": asdict(prior),
+            "embedding": {"name": self.embedding, "version": NAMES[self.embedding]} if self.embedding else None,
             "promoted": list(report.promoted),
             "report": asdict(report),
         }
         return Artifact(manifest=manifest, arrays=arrays), report
+
+    def read(self) -> tuple[Reader, NDArray[np.float32]]:
+        """What reads the texts, and what it read, shape (n, columns): those of the n-grams stand first."""
+        ngrams = fit.fit_embedder(self.matrix.texts, seed=self.seed)
+        columns = ngrams.embed_many(self.matrix.texts)
+        if self.embedding is None:
+            return Reader(ngrams=ngrams, meaning=None), columns
+        vectors, truncated = embed(self.matrix.texts)
+        meaning = fit_meaning(vectors, truncated)
+        return Reader(ngrams=ngrams, meaning=meaning), np.hstack([columns, meaning.of_vectors(vectors)])
+
+    def worth(
+        self, reader: Reader, embedded: NDArray[np.float32], learned: Floats, single: Dialled, rows: Indices
+    ) -> Worth | None:
+        """What the embedding adds, by training once more without it; None where there is none."""
+        if self.embedding is None or reader.meaning is None:
+            return None
+        _, crossed, expected_cost = self.cross_fit(embedded[:, : reader.ngrams.width])
+        without = self.learned(crossed)
+        return Worth.of(
+            self.embedding,
+            reader.meaning,
+            (learned, without),
+            self.matrix.quality,
+            gain_at_equal_cost(single, self.dialled(without, expected_cost, rows)),
+        )
 
     def heads(self, embedded: NDArray[np.float32], rows: Indices, prior: fit.Prior) -> Heads:
         return fit.fit_heads(
@@ -227,7 +261,6 @@ class _Training:
             )
             scores, verdicts = (), tuple(Verdict(strategy=name, promoted=False, reason=reason) for name in ways)
         best = best_constant(quality[rows], cost[rows]) if len(rows) else int(np.nanmean(quality, axis=0).argmax())
-        seen = np.isfinite(quality)
         return TrainReport(
             queries=len(quality),
             judged_queries=len(rows),
@@ -237,8 +270,8 @@ class _Training:
             scores=scores,
             verdicts=verdicts,
             ece=calibration_error(learned, quality),
-            brier=float(((learned - quality)[seen] ** 2).mean()),
-            table_brier=float(((by_table - quality)[seen] ** 2).mean()),
+            brier=squared_error(learned, quality),
+            table_brier=squared_error(by_table, quality),
             task_accuracy=task_accuracy,
         )
 

@@ -214,15 +214,19 @@ def denied(leg: Leg, balance: Balance, left: int, at_us: int, model: str) -> Bud
     resets_at = None if resets_us is None else _iso(resets_us)
     is_held = balance.settled + leg.amount <= (budget.ceiling or 0) + balance.allowance
     retry_after = 1.0 if is_held else None if resets_us is None else max(0.0, (resets_us - at_us) / SECOND_US)
+
+    def show(amount: int) -> str:
+        return f"${from_pico(amount):f}" if budget.unit == "usd" else f"{amount:,} {budget.unit}"
+
     remedy = (
-        f"wait for the calls in flight ({_amount(budget.unit, balance.held)} held)" if is_held
+        f"wait for the calls in flight ({show(balance.held)} held)" if is_held
         else f"ask for approval: clearbar budget approve {budget.name!r}" if budget.needs_approval
         else f"it resets at {resets_at}" if resets_at else "it frees a little all the time"
     )  # fmt: skip
     scale = from_pico if budget.unit == "usd" else Decimal
     return BudgetExceededError(
-        f"{model} may take up to {_amount(budget.unit, leg.amount)}, and {_amount(budget.unit, max(0, left))} of the {budget.window.name} limit "
-        f"{_amount(budget.unit, budget.limit)} of {leg.shown} is left ({_amount(budget.unit, balance.settled)} settled, {_amount(budget.unit, balance.held)} held); "
+        f"{model} may take up to {show(leg.amount)}, and {show(max(0, left))} of the {budget.window.name} limit "
+        f"{show(budget.limit)} of {leg.shown} is left ({show(balance.settled)} settled, {show(balance.held)} held); "
         f"{remedy}",
         scope=leg.shown,
         unit=budget.unit,
@@ -256,10 +260,6 @@ def squeezed(budgets: Iterable[tuple[Budget, Balance]]) -> str | None:
         if any(step.action == "downgrade" and share >= step.share for step in budget.steps):
             return f"{budget.name} at {share:.0%}"
     return None
-
-
-def _amount(unit: Unit, amount: int) -> str:
-    return f"${from_pico(amount):f}" if unit == "usd" else f"{amount:,} {unit}"
 
 
 def _iso(at_us: int) -> str:

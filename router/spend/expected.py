@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from router.decisions import Dollars
-from router.spend.prices import PER_MILLION, Price
+from router.spend.prices import PER_MILLION, STANDARD, Price
 
 NOTHING = Decimal(0)
 
@@ -29,13 +29,14 @@ def expected_dollars(
         thinking_share: share of reasoning tokens in its output, 0 to 1; None: unknown.
         switch_usd: what asking another model would save in prompt caching (`cache_saving`).
     """
-    cached = min(cached_tokens, input_tokens) if price.cached_input is not None else 0
+    rates = price.at(STANDARD, input_tokens)
+    cached = min(cached_tokens, input_tokens) if rates.cached_input is not None else 0
     thinking = None if thinking_share is None else round(output_tokens * thinking_share)
     return Dollars(
-        input_usd=(input_tokens - cached) * price.input / PER_MILLION,
-        cached_usd=cached * price.cached_input / PER_MILLION if cached and price.cached_input is not None else NOTHING,
-        output_usd=(output_tokens - (thinking or 0)) * price.output / PER_MILLION,
-        thinking_usd=None if thinking is None else thinking * price.output / PER_MILLION,
+        input_usd=(input_tokens - cached) * rates.input / PER_MILLION,
+        cached_usd=cached * rates.of("cached_input") / PER_MILLION if cached else NOTHING,
+        output_usd=(output_tokens - (thinking or 0)) * rates.output / PER_MILLION,
+        thinking_usd=None if thinking is None else thinking * rates.of("reasoning") / PER_MILLION,
         switch_usd=switch_usd,
     )
 

@@ -9,12 +9,10 @@ from typing import Any, Literal
 
 from router.errors import BudgetExceededError, ProviderError
 from router.spend.prices import Price, price_on
-from router.tokens import count_tokens
-from router.types import Attempt, Call, Reply, Request, Usage, message_texts
+from router.spend.usage import answer_text, input_characters, tiers_of, usage_of
+from router.types import Attempt, Call, Reply, Request, Usage
 
 _UNBOUNDED = ("web_search_options", "audio")
-MOST_TOKENS = 100_000_000
-"""More than any call can use; a provider that reports more is wrong."""
 
 
 class Meter:
@@ -49,17 +47,18 @@ class Meter:
         """Upper bound of a call's input and output."""
         return self._input_tokens + (output_cap(call.params) or 0)
 
-    def worst_usd(self, model: str, output_tokens: int) -> Decimal | None:
+    def worst_usd(self, call: Call) -> Decimal | None:
         """Upper bound of one attempt, or None when the price is unknown."""
-        price = self.price(model)
-        return price.worst(self._input_tokens, output_tokens) if price else None
+        price = self.price(call.model)
+        made = output_cap(call.params) or 0
+        return price.worst(self._input_tokens, made, tiers=tiers_of(call.params)) if price else None
 
     def refusal(self, call: Call) -> BudgetExceededError | None:
         """Why a call may not be sent under the limit; None when it may."""
         if self._limit is None:
             return None
         spent = self._spent_worst
-        worst = self.worst_usd(call.model, output_cap(call.params) or 0)
+        worst = self.worst_usd(call)
         left = self._limit - spent
         if worst is not None and worst <= left:
             return None
@@ -76,7 +75,7 @@ class Meter:
             return self._book(call, "error", None, latency_s, error=f"{type(outcome).__name__}: {outcome}",
                               cost=Decimal(0) if outcome.is_billed is False else None)  # fmt: skip
         payload = outcome.payload or {}
-        usage = usage_of(payload.get("usage"), call, answer_text(payload))
+        usage = usage_of(payload.get("usage"), call, answer_text(payload), payload.get("service_tier"))
         return self._book(call, "ok", usage, latency_s, payload=payload)
 
     def settle_stream(
@@ -84,7 +83,7 @@ class Meter:
         error: str | None = None,
     ) -> Attempt:  # fmt: skip
         """Book a stream by what was received of it, whether it came to its end or not."""
-        usage = usage_of(payload.get("usage"), call, answer_text(payload))
+        usage = usage_of(payload.get("usage"), call, answer_text(payload), payload.get("service_tier"))
         return self._book(call, outcome, usage, latency_s, payload=payload, error=error)
 
     @property
@@ -108,13 +107,15 @@ class Meter:
             held_usd=self.held_usd,
             latency_s=latency_s,
             model_version=version_of(payload) if payload else None,
+            price_id=price.id if price else None,
+            input_characters=input_characters(call) if usage else None,
         )
         self.attempts.append(attempt)
         self.held_usd = None
         if attempt.cost_usd is not None:
             self._spent_worst += attempt.cost_usd
         elif self._limit is not None:
-            self._spent_worst += self.worst_usd(call.model, output_cap(call.params) or 0) or Decimal(0)
+            self._spent_worst += self.worst_usd(call) or Decimal(0)
         return attempt
 
 
@@ -148,48 +149,3 @@ def version_of(payload: Mapping[str, Any]) -> str | None:
         return fingerprint
     model = payload.get("model")
     return model if isinstance(model, str) else None
-
-
-def usage_of(given: Any, call: Call, text: str) -> Usage:
-    """The provider's usage where it is possible, else our own count.
-
-    Missing, negative, absurd or non-integer figures, cached tokens above the input, and no output tokens for a
-    text are impossible; a bill must not rest on them.
-    """
-    figures = _figures(given, call) if isinstance(given, Mapping) else None
-    if figures is not None:
-        read, made, cached, reasoned = figures
-        made += reasoned if reasoned > made else 0  # some providers report thinking beside the output
-        if cached <= read and read > 0 and (made > 0 or not text):
-            return Usage(input_tokens=read, output_tokens=made, cached_input_tokens=cached, reasoning_tokens=reasoned)
-    if call.kind == "embedding":
-        texts = call.params["input"] if isinstance(call.params["input"], list) else [call.params["input"]]
-        return Usage(input_tokens=sum(count_tokens(str(one)) for one in texts), output_tokens=0, source="counted")
-    read = sum(4 + sum(count_tokens(part) for part in message_texts(message)) for message in call.messages) + 3
-    return Usage(input_tokens=read, output_tokens=count_tokens(text) if text else 0, source="counted")
-
-
-def answer_text(payload: Mapping[str, Any]) -> str:
-    """All text an answer holds, in every choice, tool calls included."""
-    messages = [choice.get("message") or {} for choice in payload.get("choices") or ()]
-    extra = [message.get("reasoning_content") or "" for message in messages]
-    return "\n".join([*(part for message in messages for part in message_texts(message)), *filter(None, extra)])
-
-
-def _figures(given: Mapping[str, Any], call: Call) -> tuple[int, int, int, int] | None:
-    """Input, output, cached and reasoning tokens as the provider reports them, or None when one is no count."""
-    figures = (
-        given.get("prompt_tokens"),
-        given.get("completion_tokens") if call.kind == "chat" else 0,
-        _detail(given, "prompt_tokens_details", "cached_tokens"),
-        _detail(given, "completion_tokens_details", "reasoning_tokens"),
-    )
-    if all(type(figure) is int and 0 <= figure <= MOST_TOKENS for figure in figures):
-        return figures  # type: ignore[return-value]  # just checked
-    return None
-
-
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
-    details = usage.get(group)
-    value = details.get(name) if isinstance(details, Mapping) else None
-    return 0 if value is None else value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,12 @@ class TextStore(ForkSafe):
         except self._failures as error:
             self._tell(error)
             return False
+
+    def keys(self) -> Iterator[str]:
+        """All keys, also of entries whose time is over."""
+        with self._lock:  # diskcache's own list of keys stops at the first planted one
+            rows = self._cache._sql("SELECT key FROM Cache WHERE raw = 1").fetchall()
+        yield from (key for (key,) in rows if isinstance(key, str))
 
     def clear(self) -> int:
         """Drop everything; how many entries there were."""

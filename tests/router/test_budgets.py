@@ -162,9 +162,13 @@ def test_streams_settle_when_they_end_also_in_the_middle(make: Make, provider: P
 CALLS, FITTING = 200, 80
 
 
+BOUND_USD = Decimal("0.000013")
+"""Of a call with `HI` and one token of output: 11 tokens in, 1 out."""
+
+
 def limit_for(calls: int) -> str:
-    """Dollars into which exactly so many calls fit at their upper bound: 10 tokens in, 1 out."""
-    return f"{calls * 12 * Decimal('0.000001'):f}"
+    """Dollars into which so many calls fit at their upper bound."""
+    return f"{calls * BOUND_USD:f}"
 
 
 def test_many_threads_spend_to_the_limit_and_not_beyond(make: Make) -> None:
@@ -178,7 +182,7 @@ def test_many_threads_spend_to_the_limit_and_not_beyond(make: Make) -> None:
                 one.complete(HI, team="x", max_tokens=1)
                 outcomes.append("ok")
             except router.BudgetExceededError as error:
-                assert error.settled + error.held + Decimal("0.000012") > error.limit
+                assert error.settled + error.held + BOUND_USD > error.limit
                 outcomes.append("denied")
 
     threads = [threading.Thread(target=work) for _ in range(20)]

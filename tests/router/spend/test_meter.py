@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from router.errors import ProviderTimeoutError, RateLimitedError
-from router.spend.meter import Meter, answer_text, output_cap, usage_of, version_of
+from router.spend.meter import Meter, output_cap, version_of
 from router.spend.prices import Price
+from router.spend.usage import answer_text, usage_of
 from router.types import Call, Deployment, Reply, Usage
 
 PRICES = {"m": [Price(input=Decimal(1), output=Decimal(10))], "unknown": []}

@@ -51,11 +51,9 @@ def test_no_attempt_costs_more_than_its_worst_case(
 
 
 def test_the_worst_case_takes_the_dearest_price_that_can_apply() -> None:
-    held = Price(input=Decimal(1), output=Decimal(2), cached_input=Decimal(3), dearest_output=Decimal(7))
+    held = Price(input=Decimal(1), output=Decimal(2), cached_input=Decimal(3), reasoning=Decimal(7))
     assert held.worst(1_000_000, 1_000_000) == 10
-    assert Price(input=Decimal(1), output=Decimal(2), dearest_input=Decimal("2.5")).worst(1_000_000, 0) == Decimal(
-        "2.5"
-    )
+    assert Price(input=Decimal(1), output=Decimal(2), cache_write=Decimal("2.5")).worst(1_000_000, 0) == Decimal("2.5")
 
 
 OLD, NEW = price("1"), price("2", effective=date(2026, 2, 1))
