@@ -117,4 +117,5 @@ class BudgetEntry(Section):
             f"{name}={'|'.join(values)}" for name, values in self.scope.items()
         ]  # fmt: skip
         window = f"rolling {self.window.rolling:g}s" if isinstance(self.window, Rolling) else self.window
-        return f"{' '.join(parts) or 'everything'} {given.removeprefix('limit_')} {window}"
+        ending = "at once" if given == "limit_concurrent" else f"{given.removeprefix('limit_')} {window}"
+        return f"{' '.join(parts) or 'everything'} {ending}"

@@ -81,7 +81,26 @@ class Budget:
             if not value or (allowed is not None and value not in allowed):
                 return None
             values[name] = value if allowed is None else "|".join(allowed)
-        return f"{self.unit} {self.window.name} {json.dumps(values, ensure_ascii=False, sort_keys=True)}"
+        return f"{self.prefix}{json.dumps(values, ensure_ascii=False, sort_keys=True)}"
+
+    @property
+    def window_shown(self) -> str:
+        """The window in words."""
+        return "at once" if self.unit == "concurrent" else self.window.name
+
+    @property
+    def prefix(self) -> str:
+        """How its accounts begin."""
+        return f"{self.unit} {self.window.name} "
+
+    def values_of(self, account: str) -> Mapping[str, str] | None:
+        """What an account's scope is filled in with; None where it belongs to another budget."""
+        if not account.startswith(self.prefix):
+            return None
+        values: dict[str, str] = json.loads(account[len(self.prefix) :])
+        fixed = {name: "|".join(allowed) for name, allowed in self.scope.items() if allowed is not None}
+        is_ours = set(values) == ({*self.scope, UNALLOCATED} if self.lacking else set(self.scope))
+        return values if is_ours and fixed.items() <= values.items() else None
 
     def shown(self, tags: Tags, model: str = "") -> str:
         """The scope in words: `team=search, workflow=*` with each value filled in."""
@@ -225,7 +244,7 @@ def denied(leg: Leg, balance: Balance, left: int, at_us: int, model: str) -> Bud
     )  # fmt: skip
     scale = from_pico if budget.unit == "usd" else Decimal
     return BudgetExceededError(
-        f"{model} may take up to {show(leg.amount)}, and {show(max(0, left))} of the {budget.window.name} limit "
+        f"{model} may take up to {show(leg.amount)}, and {show(max(0, left))} of the {budget.window_shown} limit "
         f"{show(budget.limit)} of {leg.shown} is left ({show(balance.settled)} settled, {show(balance.held)} held); "
         f"{remedy}",
         scope=leg.shown,

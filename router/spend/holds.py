@@ -1,8 +1,9 @@
 """Holds: what calls in flight may still cost, kept beside what has been settled, so that no limit is ever passed.
 
 A hold is a row with an amount and an owner. It is taken over all accounts of a call in one transaction or not at all,
-and ends with the transaction that writes the call's attempt. Its owner, a process, renews a lease; when a process dies,
-its holds are given back as soon as the lease has run out. Invariant of every account: settled + held <= limit.
+and ends with the transaction that writes the call's attempt. When its owner, a process, dies, it is given back: at once
+where the process can be looked for, else as soon as the lease that it renewed has run out. Invariant of every account:
+settled + held <= limit.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from router.errors import StoreError
 from router.spend.budget import Balance, Budget, Denial, Leg, crossings, refusal
 from router.spend.money import from_pico, to_pico
 from router.spend.windows import SECOND_US
+from router.stores.processes import is_alive, this_process
 from router.stores.sqlite import Database
 from router.types import Attempt
 
 LEASE_S = 30.0
-"""How long holds outlive a process that died: long enough to survive a stall of the whole machine."""
+"""How long holds outlive a process that died out of sight: long enough to survive a stall of the whole machine."""
 HEARTBEAT_S = LEASE_S / 3
+SWEEP_S = 1.0
+"""Between two looks for dead processes; a call that is about to be denied looks at once."""
 LATE_DAYS = 7
 """For so long the accounts of a hold that was given back are remembered, in case its call comes to an end after all."""
 
@@ -38,7 +42,7 @@ class Holds:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._owner, self._pid, self._renewed_us = "", 0, 0
+        self._owner, self._pid, self._renewed_us, self._swept_us = "", 0, 0, 0
         self._beat: threading.Event | None = None
 
     def take(self, request_id: str, number: int, legs: Sequence[Leg], amount_pusd: int, model: str) -> Denial | None:
@@ -54,9 +58,14 @@ class Holds:
         with self._db.transaction() as connection:
             now_us = _now_us()
             self._start_heart()
-            self._sweep(connection, now_us)
+            if now_us - self._swept_us > SWEEP_S * SECOND_US:
+                self._sweep(connection, now_us)
             balances = [_balance(connection, leg, now_us) for leg in legs]
-            if denial := refusal(legs, balances, now_us, model):
+            denial = refusal(legs, balances, now_us, model)
+            if denial is not None and self._sweep(connection, now_us):
+                balances = [_balance(connection, leg, now_us) for leg in legs]
+                denial = refusal(legs, balances, now_us, model)
+            if denial is not None:
                 return denial
             self._renew(connection, now_us)
             connection.executemany(
@@ -131,6 +140,21 @@ class Holds:
                 for budget, account in budgets
             ]
 
+    def accounts(self, budget: Budget) -> list[tuple[str, Balance]]:
+        """The accounts of one budget that anything was booked on in its window, and how they stand."""
+        now_us = _now_us()
+        since = budget.window.since(now_us)
+        with self._db.connection() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT account FROM balances WHERE account >= ? AND account < ? AND bucket >= ?",
+                (budget.prefix, budget.prefix + "\U0010ffff", since),
+            ).fetchall()
+            return [
+                (account, _standing(connection, account, since, now_us))
+                for (account,) in rows
+                if budget.values_of(account) is not None
+            ]
+
     def adopt(self, budgets: Sequence[Budget]) -> None:
         """Book on budgets that are new to this ledger what has been spent in their windows already."""
         from router.spend.backfill import backfill
@@ -162,9 +186,12 @@ class Holds:
         return rows
 
     def close(self) -> None:
-        """Stop renewing; what is still held is given back when the lease has run out."""
+        """Stop renewing; what is still held is given back when the lease has run out, though the process lives on."""
         if self._beat is not None:
             self._beat.set()
+            with self._db.transaction() as connection:
+                connection.execute("UPDATE owners SET process = NULL WHERE id = ?", (self._owner,))
+            self._beat, self._pid = None, 0
 
     def renew(self) -> None:
         """Say that this process is alive."""
@@ -174,18 +201,29 @@ class Holds:
     def _renew(self, connection: sqlite3.Connection, now_us: int, *, is_due: bool = False) -> None:
         if is_due or now_us - self._renewed_us > HEARTBEAT_S * SECOND_US:
             connection.execute(
-                "INSERT OR REPLACE INTO owners VALUES (?, ?)", (self._owner, now_us + int(LEASE_S * SECOND_US))
+                "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)",
+                (self._owner, now_us + int(LEASE_S * SECOND_US), this_process()),
             )
             self._renewed_us = now_us
 
-    def _sweep(self, connection: sqlite3.Connection, now_us: int) -> None:
-        gone = connection.execute("SELECT id FROM owners WHERE expires_us < ?", (now_us,)).fetchall()
-        for (owner,) in gone:
+    def _sweep(self, connection: sqlite3.Connection, now_us: int) -> bool:
+        """Give back what dead processes held; whether there was one."""
+        self._swept_us = now_us
+        owners = connection.execute(
+            "SELECT id, expires_us, process FROM owners WHERE id <> ?", (self._owner,)
+        ).fetchall()
+        gone = []
+        for owner, expires_us, process in owners:
+            lives = is_alive(process)
+            if lives is False or (lives is None and expires_us < now_us):
+                gone.append(owner)
+        for owner in gone:
             _release(connection, now_us, "expire", "owner = ?", (owner,))
             connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
         if gone:
             forgotten_us = now_us - LATE_DAYS * 86_400 * SECOND_US
             connection.execute("DELETE FROM holds WHERE is_live = 0 AND at_us < ?", (forgotten_us,))
+        return bool(gone)
 
     def _start_heart(self) -> None:
         """Become an owner, once in every process; a forked child is one of its own."""

@@ -109,7 +109,7 @@ CREATE INDEX requests_at ON requests (at_us);
 
 CREATE INDEX attempts_at ON attempts (at_us);
 
-CREATE TABLE owners (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE owners (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL, process TEXT) WITHOUT ROWID;
 
 CREATE TABLE holds (
   request_id TEXT NOT NULL, number INTEGER NOT NULL, owner TEXT NOT NULL, at_us INTEGER NOT NULL,

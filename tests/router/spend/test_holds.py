@@ -22,6 +22,7 @@ from router.spend.budget import Budget, Budgets, Denial, Leg, Step, Worst
 from router.spend.ledger import Ledger
 from router.spend.money import from_pico
 from router.spend.windows import Window
+from router.stores.processes import this_process
 from router.types import Attempt, Request, Tags, Usage
 
 DOLLAR = 10**12
@@ -195,9 +196,23 @@ def test_a_process_killed_in_the_middle_leaves_no_phantom_behind(
         assert process.stdout is not None
         assert process.stdout.readline() == b"True\n"
         process.send_signal(signal.SIGKILL)
-    assert take(ledger, chat_request(HI, team="x"), 9) is not None
-    monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S + 1))
+    if this_process() is None:  # nobody can look for it here, so its lease has to run out
+        assert take(ledger, chat_request(HI, team="x"), 9) is not None
+        monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S + 1))
     assert take(ledger, chat_request(HI, team="x"), 9) is None
+
+
+def test_a_process_that_only_stalls_keeps_its_holds(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    if this_process() is None:
+        pytest.skip("processes cannot be looked for on this system")
+    script = TAKER.format(here=str(Path(__file__).parent), path=str(ledger._db.path))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"True\n"
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S * 5))
+        assert take(ledger, chat_request(HI, team="x"), 9) is not None
+        process.kill()
 
 
 def test_a_new_budget_knows_what_was_spent_before_it(ledger: Ledger) -> None:
