@@ -38,6 +38,7 @@ def outcome_rows(run: Run) -> Iterator[dict[str, Any]]:
             "output_tokens": round(fmean(result.output_tokens for result in judged)),
             "cost_usd": fmean(cost for cost in costs if cost is not None),
             "latency_s": fmean(latencies) if latencies else None,
+            "logprob": judged[0].logprob,
         }
 
 

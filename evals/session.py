@@ -20,6 +20,7 @@ from evals.lanes import Lane, Purse
 from evals.plan import Asks, Job, list_price
 from evals.suite import Suite
 from evals.types import Cell, Failed, Result, Score
+from router.answers import mean_logprob
 from router.errors import ProviderUnavailableError, RateLimitedError, RouterError
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ def _answered(router: Asks, job: Job, done: Any, score: Score) -> Result:
         cost_usd=_number(billed),
         list_cost_usd=_number(listed),
         latency_s=done.latency_s,
+        logprob=mean_logprob(done.payload),
         model_version=done.attempts[-1].model_version if done.attempts else None,
     )
 

@@ -62,6 +62,8 @@ class Params(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
     stop: list[str] | None = None
+    logprobs: bool | None = None
+    """Whether to ask how likely each token was, for the outcome table."""
     tools: Json[list[dict[str, Any]]] | None = None
     """OpenAI's tool definitions, as JSON text."""
 

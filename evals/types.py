@@ -140,6 +140,8 @@ class Result:
     list_cost_usd: float | None = None
     """What the same call would cost afresh, where that is not what was billed (the answer came from a cache)."""
     latency_s: float | None = None
+    logprob: float | None = None
+    """Mean log-probability of the answer's tokens, where the provider told it."""
     model_version: str | None = None
     """What the provider said it served; evidence holds for this version only."""
 
@@ -157,6 +159,7 @@ class Result:
             "cost_usd": self.cost_usd,
             "list_cost_usd": self.list_cost_usd,
             "latency_s": self.latency_s,
+            "logprob": self.logprob,
             "model_version": self.model_version,
         }
 
@@ -181,5 +184,6 @@ class Result:
             cost_usd=row["cost_usd"],
             list_cost_usd=row["cost_usd"] if row.get("list_cost_usd") is None else row["list_cost_usd"],
             latency_s=row["latency_s"],
+            logprob=row.get("logprob"),
             model_version=row["model_version"],
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from router.cache.exact import Entry, ExactCache
+from router.cache.flights import LEASE_S
 from router.cache.lifetime import lifetime_s
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
@@ -22,6 +23,7 @@ from router.errors import (
     RouterError,
 )
 from router.flow import LEAST_TIME_S, Flow, Heard
+from router.pace import PaceMemory
 from router.spend.budget import Denial
 from router.spend.ledger import Ledger
 from router.spend.meter import Meter, unbounded
@@ -29,12 +31,13 @@ from router.spend.prices import Price
 from router.spend.texts import Texts
 from router.spend.till import Till
 from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sleep, Wait
-from router.warmth import Memory
+from router.warmth import Known, Memory
 
 if TYPE_CHECKING:
     from router.cache.aside import Aside
     from router.cache.shelf import Stored
     from router.cache.tier import Found, SemanticCache
+    from router.climb import Listener
 
 HOLD_PAUSE_S = 0.05
 """Between two looks whether calls under way have made room in a budget."""
@@ -43,13 +46,33 @@ Steps = Generator[Call | Sleep | Wait, Heard, Any]
 """What a driver runs: it sends each call, sleeps each pause, waits where it must, and says what came of it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Where a router writes down what its requests did."""
+
+    ledger: Ledger
+    texts: Texts | None
+    memory: Memory
+    paces: PaceMemory | None
+    till: Till | None
+    """None: the policy has no budgets."""
+
+    def known(self, request: Request) -> Known:
+        """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
+        known = self.memory.known(request, time.monotonic())
+        return known if self.paces is None else replace(known, pace=self.paces.known(time.time()))
+
+    def squeezed(self, request: Request) -> str | None:
+        """The budget that asks for cheaper routes, if one does."""
+        return None if self.till is None else self.till.squeezed(request)
+
+
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(
-        self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory, till: Till | None
-    ) -> None:
-        self.request, self._ledger, self._texts, self._memory, self._till = request, ledger, texts, memory, till
+    def __init__(self, request: Request, books: Books) -> None:
+        self.request, self._ledger, self._texts = request, books.ledger, books.texts
+        self._memory, self._till, self._paces = books.memory, books.till, books.paces
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -62,22 +85,49 @@ class Journey:
         self._aside: Aside | None = None
         self._sent_s = self.started_s
         self._is_settled = False
+        self._listener: Listener | None = None
         self._answers: dict[str, Attempt] = {}
 
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]], cache: ExactCache | None) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
-        self.decision = ruling.decision
+        self.decision, self._listener = ruling.decision, ruling.listener
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
         if cache is not None and ruling.caching.keeps:
             self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
             self._keeper = None if self.request.cache.no_store else cache
 
-    def note_alike(self, cache: SemanticCache, found: Found, aside: Aside | None) -> None:
-        """Take what the semantic cache said; it hears of the answer, or that none came, aside if need be."""
-        assert self.decision is not None  # noqa: S101  it is asked after deciding
-        self.decision = replace(self.decision, semantic=found.note)
+    def ask_alike(
+        self, cache: SemanticCache, ruling: Ruling, aside: Aside | None
+    ) -> Generator[Wait, Any, Stored | None]:
+        """Ask the semantic cache, once a question like it that is under way has its answer.
+
+        Args:
+            cache: hears of the answer, or that none came.
+            ruling: the decision, with a plan.
+            aside: beside an event loop; None asks right here.
+        """
+        decision = ruling.decision
+        costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
+        look_up = partial(
+            cache.look_up, self.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
+            saves_usd=costs.get(decision.plan[0]),
+        )  # fmt: skip
+        found: Found | None = None
+        for is_patient in (True, False):
+            work = partial(look_up, is_patient=is_patient)
+            if aside is None:
+                found = work()
+            else:
+                found = yield from aside.result(work, seconds=self.patience_s(LEASE_S), unused=cache.forget)
+            if found is None or found.ahead is None:
+                break
+            yield Wait(until=found.ahead, seconds=self.patience_s(LEASE_S))
+        if found is None:
+            return None
+        self.decision = replace(decision, semantic=found.note)
         if found.stored is None:
             self._alike, self._aside = (cache, found), aside
+        return found.stored
 
     def patience_s(self, most_s: float) -> float:
         """Seconds until the request's deadline, but at most so many."""
@@ -156,7 +206,10 @@ class Journey:
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
-            self._keeper.put(self.cache_key, Entry(call.model, payload, self.request.id), expire_s=self._ttl_s)
+            self._keeper.put(
+                self.cache_key, Entry(call.model, payload, self.request.id), expire_s=self._ttl_s,
+                tags=self.request.tags, cost_usd=self.meter.cost_usd,
+            )  # fmt: skip
         self._tell_alike(call.model, payload if outcome == "ok" else None)
         if outcome == "ok":
             self._keep_text(payload)
@@ -212,7 +265,7 @@ class Journey:
         (cache, found), self._alike = self._alike, None
         hear = partial(cache.forget, found)
         if model is not None and payload is not None:
-            hear = partial(cache.keep, found, model, payload)
+            hear = partial(cache.keep, found, model, payload, cost_usd=self.meter.cost_usd)
         if self._aside is None:
             hear()
         else:
@@ -224,6 +277,10 @@ class Journey:
 
     def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
         attempts = self.meter.attempts
+        if self._paces is not None and self.decision is not None:
+            self._paces.note(self.decision.task.task, attempts, time.time())
+            if self._listener is not None and self._listener.late:
+                self.decision = replace(self.decision, late=tuple(self._listener.late))
         self._ledger.append_request(
             self.request,
             self.decision,

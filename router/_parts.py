@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.errors import ConfigurationError
+from router.pace import RECENT_S, PaceMemory
 from router.policy import Policy
 from router.spend.ledger import Ledger
 
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def predictor(artifact: Path | None) -> Predictor | None:
-    """The trained artifact, if the policy names one."""
-    if artifact is None:
+def predictor(policy: Policy) -> Predictor | None:
+    """The trained artifact, if the policy names one; it knows already which of the policy's bars it carries."""
+    if policy.artifact is None:
         return None  # numpy stays out of a service that has nothing to predict
+    from router.learned import certify
     from router.predict import Predictor
 
-    return Predictor.load(artifact)
+    trained = Predictor.load(policy.artifact)
+    certify(trained, policy)
+    return trained
 
 
 def semantic_cache(folder: Path, policy: Policy, trained: Predictor | None) -> SemanticCache | None:
@@ -54,6 +59,13 @@ def learner(ledger: Ledger, policy: Policy) -> Learner | None:
     from router.predict.learner import Learner
 
     return Learner(ledger, policy.evidence)
+
+
+def pace_memory(ledger: Ledger, policy: Policy) -> PaceMemory | None:
+    """What knows how long calls take, if a rule limits latency."""
+    if not policy.limits_latency:
+        return None
+    return PaceMemory(ledger.recent_calls(int((time.time() - RECENT_S) * 1e6)))
 
 
 def state_folder(given: str | os.PathLike[str] | None) -> Path:

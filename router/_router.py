@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from router import flow
 from router._drive import adrive, drive
-from router._journey import Journey, Steps
-from router._parts import learner, predictor, semantic_cache, state_folder
+from router._journey import Books, Journey, Steps
+from router._parts import learner, pace_memory, predictor, semantic_cache, state_folder
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
+from router.answers import without_logprobs
 from router.cache.aside import Aside
 from router.cache.exact import Entry, ExactCache, exact_key
 from router.cache.flights import LEASE_S, Flights
@@ -60,14 +61,18 @@ class Router:
         transport: Transport | None = None,
     ) -> None:
         self.policy: Policy = load_policy(find_policy(policy))
-        self._predictor = predictor(self.policy.artifact)
+        self._predictor = predictor(self.policy)
         self._folder = folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
-        self._till = Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None
+        self._books = Books(
+            ledger=self.ledger,
+            texts=open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks),
+            memory=Memory(self.policy.cacheable),
+            paces=pace_memory(self.ledger, self.policy),
+            till=Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None,
+        )
         self._learner = learner(self.ledger, self.policy)
-        self._memory = Memory(self.policy.cacheable)
-        self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._flights, self._aside = Flights(), Aside()
         self._alike = semantic_cache(folder, self.policy, self._predictor)
@@ -163,8 +168,8 @@ class Router:
         self._transport.close()
         self._aside.close()
         self.ledger.close()
-        if self._texts is not None:
-            self._texts.close()
+        if self._books.texts is not None:
+            self._books.texts.close()
         if self._cache is not None:
             self._cache.close()
         if self._alike is not None:
@@ -178,7 +183,7 @@ class Router:
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
-        journey = Journey(request, self.ledger, self._texts, self._memory, self._till)
+        journey = Journey(request, self._books)
         with self._flights.boarded(self._key(journey)) as leader:
             if entry := self._look_up(journey):
                 return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
@@ -205,13 +210,17 @@ class Router:
                 deadline_s=journey.deadline_s,
                 patience_s=request.patience_s,
                 listener=ruling.listener,
+                latest_s=None if ruling.latest_s is None else journey.started_s + ruling.latest_s,
             )
             call, reply = yield from journey.pay(way)
         except BaseException as error:
             journey.fail(error)
             raise
         if reply.chunks is None:
-            return _as_asked(journey.finish(call, reply.payload or {}), request, is_async)
+            payload = reply.payload or {}
+            if call.wants_logprobs and not request.params.get("logprobs"):
+                payload = without_logprobs(payload)
+            return _as_asked(journey.finish(call, payload), request, is_async)
         finish = partial(journey.finish_stream, call)
         if is_async:
             return AsyncStream(cast(AsyncIterator[Mapping[str, Any]], reply.chunks), finish, journey.deadline_s)
@@ -219,9 +228,10 @@ class Router:
 
     def _decide(self, request: Request) -> Ruling:
         experience = self._learner.now() if self._learner is not None else None
-        known = self._memory.known(request, time.monotonic())
-        squeezed = self._till.squeezed(request) if self._till is not None else None
-        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known, squeezed)
+        return decide(
+            request, self.policy, self._predictor, datetime.now(UTC), experience, self._books.known(request),
+            self._books.squeezed(request),
+        )  # fmt: skip
 
     def _key(self, journey: Journey) -> str | None:
         """Fingerprint under which identical requests wait for each other; None for those that do not."""
@@ -245,22 +255,7 @@ class Router:
     def _look_up_alike(self, journey: Journey, ruling: Ruling, is_async: bool) -> Generator[Wait, Any, Stored | None]:
         if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:
             return None
-        decision = ruling.decision
-        costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
-        look_up = partial(
-            self._alike.look_up, journey.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
-            saves_usd=costs.get(decision.plan[0]),
-        )  # fmt: skip
-        patience_s = journey.patience_s(LEASE_S)
-        found = (
-            (yield from self._aside.result(look_up, seconds=patience_s, unused=self._alike.forget))
-            if is_async
-            else look_up()
-        )
-        if found is None:
-            return None
-        journey.note_alike(self._alike, found, self._aside if is_async else None)
-        return found.stored
+        return (yield from journey.ask_alike(self._alike, ruling, self._aside if is_async else None))
 
     def _calls(self, request: Request, ruling: Ruling, deadline_s: float | None) -> list[list[Call]]:
         """For each model of the plan, one call per deployment."""
@@ -276,6 +271,7 @@ class Router:
                     timeout_s=flow.DEFAULT_TIMEOUT_S,
                     deadline_s=deadline_s,
                     stream=request.stream and ruling.listener is None,
+                    wants_logprobs=ruling.listener is not None and ruling.listener.reads_logprobs(model),
                 )
                 for deployment in self.policy.deployments[model]
             ]

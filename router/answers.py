@@ -6,6 +6,7 @@ The answer is looked for as the JSON field `answer`, `\boxed{}`, "answer is", an
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,22 @@ def response_text(payload: Mapping[str, Any]) -> str:
     message = choices[0].get("message") or {}
     text, calls = message.get("content") or "", message.get("tool_calls")
     return to_json({"tool_calls": calls}) if calls and not text else str(text)
+
+
+def mean_logprob(payload: Mapping[str, Any]) -> float | None:
+    """Mean natural log-probability of the first choice's tokens, at most 0; None where the provider tells none."""
+    choices = payload.get("choices") or [{}]
+    given = choices[0].get("logprobs")
+    tokens = given.get("content") if isinstance(given, Mapping) else None
+    values = [token.get("logprob") if isinstance(token, Mapping) else None for token in tokens or ()]
+    known = [min(float(value), 0.0) for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def without_logprobs(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer without the log-probabilities of its choices, for a caller who has not asked for them."""
+    choices = [{name: part for name, part in one.items() if name != "logprobs"} for one in payload.get("choices") or ()]
+    return {**payload, "choices": choices}
 
 
 @dataclass(frozen=True, slots=True)

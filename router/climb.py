@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from router.answers import response_text
+from router.answers import mean_logprob, response_text
+from router.pace import TimeLimit
 from router.spend.usage import MOST_TOKENS
 from router.types import Call, Reply
 
@@ -19,34 +20,50 @@ class Listener:
     Args:
         climb: of the predictor.
         models: names of the models by the predictor's positions.
+        time: what the rule says of latency.
     """
 
-    def __init__(self, climb: Climb, models: Sequence[str]) -> None:
-        self._climb, self._models = climb, models
+    def __init__(self, climb: Climb, models: Sequence[str], time: TimeLimit | None = None) -> None:
+        self._climb, self._models, self._time = climb, models, time
+        self.late: list[str] = []
+        """Models that were worth asking, had there been the time."""
         self._position = {name: place for place, name in enumerate(models)}
         self._stand_in: str | None = None
 
     def hear(self, call: Call, reply: Reply) -> None:
         """Take in an answer."""
         payload = reply.payload or {}
-        self.read(call.model, response_text(payload), _output_tokens(payload))
+        self.read(call.model, response_text(payload), _output_tokens(payload), mean_logprob(payload))
 
-    def read(self, model: str, response: str, output_tokens: int) -> None:
-        """The same, of an answer's text and length in tokens.
+    def reads_logprobs(self, model: str) -> bool:
+        """Whether the log-probabilities of a model's tokens would tell anything."""
+        place = self._position.get(model)
+        return place is not None and self._climb.reads_logprob(place)
+
+    def read(self, model: str, response: str, output_tokens: int, logprob: float | None = None) -> None:
+        """The same, of an answer's text, its length in tokens and their mean log-probability.
 
         A model off the ladder is only asked when the whole ladder has failed: its answer stands unjudged, for the
         artifact may never have heard of it.
         """
         place = self._position.get(model)
         if place in self._climb.models:
-            self._climb.hear(place, response, output_tokens)
+            self._climb.hear(place, response, output_tokens, logprob)
         else:
             self._stand_in = model
 
-    def wants(self, model: str) -> bool:
-        """Whether this model is worth asking, too; models off the ladder only stand by for failures."""
+    def wants(self, model: str, left_s: float | None = None) -> bool:
+        """Whether this model is worth asking, too; models off the ladder only stand by for failures.
+
+        Not where it would hardly answer in the seconds that are left (None: any time).
+        """
         place = self._position.get(model)
-        return place is not None and self._climb.wants(place)
+        if place is None or not self._climb.wants(place):
+            return False
+        if left_s is not None and self._time is not None and self._time.slow_s(model) > left_s:
+            self.late.append(model)
+            return False
+        return True
 
     def standing(self) -> str:
         """The model whose answer stands."""

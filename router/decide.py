@@ -17,6 +17,7 @@ from router.errors import UnknownModelError
 from router.facts import facts_of
 from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
+from router.pace import TimeLimit
 from router.policy import OFF, Bar, Caching, Policy, Rule, match
 from router.select import Offer, cheapest_first, clearing_alone, plan
 from router.spend.meter import choices_of
@@ -49,6 +50,8 @@ class Ruling:
     """Models whose stored answers clear the bar that holds for this request; only known where they may be served."""
     listener: Listener | None = None
     """Hears the answers where the plan is a cascade."""
+    latest_s: float | None = None
+    """Seconds after its start by which the request should be answered; no rung starts that would end later."""
 
 
 def decide(
@@ -68,7 +71,7 @@ def decide(
         predictor: the artifact's predictions, if there is one.
         now: the moment.
         experience: what feedback taught; looked at only where the rule learns from feedback.
-        known: which providers' prompt caches are warm, and which models think.
+        known: which providers' prompt caches are warm, which models think, and how long they take.
         squeezed: the budget that asks for cheaper routes, if one does: then nothing is explored, the caller's own bar
             yields to the policy's, and a fixed rule's models are taken by price.
 
@@ -90,6 +93,7 @@ def decide(
     order: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     learned: LearnedPlan | str | None = None
+    time = _time_limit(route, guess, predictor, known)
     if route.rule is not None:
         foresight = _foresight(request, guess, predictor, route)
         sheet = Sheet(
@@ -101,6 +105,7 @@ def decide(
             input_bound=bound,
             now=now,
             known=known,
+            time=time,
         )
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
         learned = None if is_stopped else _learned(request, guess.task, foresight, route.rule, bar, sheet)
@@ -136,7 +141,8 @@ def decide(
         max_drop=bar.max_drop,
         versus=bar.vs,
         squeezed=squeezed,
-        facts=facts_of(request, now, known),
+        facts=facts_of(request, now, known, time),
+        max_latency_ms=time.most_ms if time is not None else None,
     )
     caching = route.rule.cache if route.rule is not None else OFF
     clearing: frozenset[str] = frozenset()
@@ -153,7 +159,17 @@ def decide(
         caching=caching,
         clearing=clearing,
         listener=listener,
+        latest_s=time.most_s if time is not None else None,
     )
+
+
+def _time_limit(route: _Route, guess: TaskGuess, predictor: Predictor | None, known: Known) -> TimeLimit | None:
+    """What the rule says of latency, and what is known of its models'."""
+    if route.rule is None or route.rule.max_latency_ms is None:
+        return None
+    names = dict.fromkeys([*route.rule.candidates, *route.rule.fallback])
+    found = [known.pace(name, guess.task) or (predictor and predictor.pace(name, guess.task)) for name in names]
+    return TimeLimit(most_ms=route.rule.max_latency_ms, paces={pace.model: pace for pace in found if pace})
 
 
 def _offers(sheet: Sheet, rule: Rule, foresight: Foresight | None, *, is_led: bool) -> tuple[list[Offer], list[Offer]]:
@@ -164,7 +180,10 @@ def _offers(sheet: Sheet, rule: Rule, foresight: Foresight | None, *, is_led: bo
     measured = rule.strategy != "fixed"
     return (
         [sheet.offer(one, expects.get(one), needs_evidence=measured, is_judged=is_judge) for one in rule.candidates],
-        [sheet.offer(one, expects.get(one), needs_evidence=False, is_judged=is_judge) for one in rule.fallback],
+        [
+            sheet.offer(one, expects.get(one), needs_evidence=False, is_judged=is_judge, is_spare=True)
+            for one in rule.fallback
+        ],
     )
 
 
@@ -267,8 +286,9 @@ def _learned(
         foresight,
         ("cascade", "single") if looks else ("single",),
         task,
-        Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence),
+        Asked.of(bar),
         barred=lambda model: sheet.misfit(model) if model in rule.candidates else "no candidate of the rule",
+        time=sheet.time,
     )
     if isinstance(found, str) and rule.strategy == "cascade" and not looks:
         return f"one answer to a stream cannot be taken back, and the rule does not say `buffer: true`; {found}"

@@ -31,8 +31,11 @@ class Prediction:
     quality_high: float
     """Interval around `quality`; a wide one means "I do not know"."""
     output_tokens: float
-    """Mean expectation, for routing."""
+    """Mean: what bills add up to."""
+    output_tokens_p50: float
+    """Half of the answers are at most so long."""
     output_tokens_p95: float
+    """95 of 100 answers are at most so long: what to hold back from a budget until the bill is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,19 @@ class Warm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long one call of a model takes, in seconds."""
+
+    model: str
+    median_s: float
+    p95_s: float
+    calls: int
+    """Calls that say so; 0 where it is not counted."""
+    of: Literal["attempts", "outcomes"]
+    """`attempts`: recent calls in this task; `outcomes`: those that the artifact was trained on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a decision looked at besides the text, so that it can be repeated; holds no text of the request."""
 
@@ -83,6 +99,8 @@ class Facts:
     params: Mapping[str, Any] = field(default_factory=dict)
     """Counts as given; of other parameters that matter, only that they were there (True)."""
     warm: tuple[Warm, ...] = ()
+    paces: tuple[Pace, ...] | None = None
+    """What was known of the candidates' latency; None where the rule does not limit it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +122,14 @@ class Candidate:
     """Total of `expected`."""
     expected: Dollars | None = None
     """What it is made of; None: nobody knows the price."""
+    p95_cost_usd: Decimal | None = None
+    """What 95 of 100 such calls cost at most, for a hold on a budget; None where no artifact predicts the length."""
     worst_cost_usd: Decimal | None = None
     """Upper bound of one attempt; only computed where a limit needs it."""
     propensity: float | None = None
     """Chance of being asked first, where the rule explores; None where nothing is left to chance."""
+    latency_s: float | None = None
+    """95 of 100 calls take at most so long; None where nobody knows, or the rule does not limit latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +187,10 @@ class Decision:
     """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
     semantic: Cached | None = None
     """What the semantic cache said, where the rule asks it."""
+    max_latency_ms: int | None = None
+    """What the rule says of latency."""
+    late: tuple[str, ...] | None = None
+    """Models that a cascade would have asked, had there been time left for their answers."""
 
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""
@@ -172,7 +198,15 @@ class Decision:
         head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {bar}, {self.strategy}"
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
         promise = [f"  {self.promise}"] if self.promise else []
-        return "\n".join([head, *promise, *rows, *self._cached()])
+        return "\n".join([head, *promise, *rows, *self._timed(), *self._cached()])
+
+    def _timed(self) -> list[str]:
+        if self.max_latency_ms is None:
+            return []
+        unknown = [c.model for c in self.candidates if c.latency_s is None]
+        told = f"; unknown, and let through: {', '.join(unknown)}" if unknown else ""
+        late = f"; no time was left to ask {', '.join(self.late)}" if self.late else ""
+        return [f"  latency at most {self.max_latency_ms:,} ms{told}{late}"]
 
     def _cached(self) -> list[str]:
         said = self.semantic

@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from router.decisions import Facts, Warm
+from router.decisions import Facts, Pace, Warm
+from router.pace import TimeLimit
 from router.types import TAG_NAMES, Message, Request, Tags
 from router.warmth import Known
 
@@ -18,13 +19,13 @@ PRESENT = ("tools", "functions", "response_format", "web_search_options", "audio
 COMPARED = ("task", "rule", "strategy", "bar", "plan", "propensity", "promise")
 COMPARED_CANDIDATE = (
     "is_in", "reason", "quality", "quality_low", "predicted_low", "predicted_high", "expected_cost_usd",
-    "worst_cost_usd", "propensity",
+    "p95_cost_usd", "worst_cost_usd", "propensity", "latency_s",
 )  # fmt: skip
 CLOSE = 1e-9
 """Differences below are another machine's arithmetic."""
 
 
-def facts_of(request: Request, now: datetime, known: Known) -> Facts:
+def facts_of(request: Request, now: datetime, known: Known, time: TimeLimit | None = None) -> Facts:
     """What of a request matters to its decision, besides its text, task and tags."""
     extra = request.params.get("extra_body")
     counts = {name: value for name in COUNTS if (value := request.params.get(name)) is not None}
@@ -38,6 +39,7 @@ def facts_of(request: Request, now: datetime, known: Known) -> Facts:
         has_media=request.has_media,
         params={**counts, **present, **({"extra_body": inner} if inner else {})},
         warm=known.warm,
+        paces=tuple(time.paces.values()) if time is not None else None,
     )
 
 
@@ -63,7 +65,10 @@ def request_again(row: Mapping[str, Any], decided: Mapping[str, Any], messages: 
 
 def known_again(decided: Mapping[str, Any]) -> Known:
     """What earlier requests had told."""
-    return Known(warm=tuple(Warm(**one) for one in decided["facts"]["warm"]))
+    facts = decided["facts"]
+    # The paces of the artifact's outcomes are in the artifact that decides again.
+    paces = {one["model"]: Pace(**one) for one in facts.get("paces") or () if one["of"] == "attempts"}
+    return Known(warm=tuple(Warm(**one) for one in facts["warm"]), pace=lambda model, _: paces.get(model))
 
 
 def differences(decided: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:

@@ -56,8 +56,8 @@ class Listener(Protocol):
     def hear(self, call: Call, reply: Reply) -> None:
         """Take in an answer."""
 
-    def wants(self, model: str) -> bool:
-        """Whether this model is worth asking, too; only asked once there is an answer."""
+    def wants(self, model: str, left_s: float | None) -> bool:
+        """Whether this model is worth asking, too, in the time left; only asked once there is an answer."""
 
     def standing(self) -> str:
         """The model whose answer stands, out of those heard."""
@@ -70,6 +70,7 @@ def run(
     deadline_s: float | None = None,
     patience_s: float | None = None,
     listener: Listener | None = None,
+    latest_s: float | None = None,
     rng: random.Random | None = None,
 ) -> Flow:
     """Try each model of a plan until one answers, or, with a listener, until the answers are enough.
@@ -85,6 +86,7 @@ def run(
         deadline_s: when the request's time ends, on the same clock.
         patience_s: the longest pause a provider may ask for; default by whether another model stands by.
         listener: of a cascade. Once there is an answer, no failure or refusal of a further model is an error.
+        latest_s: when the request should be answered, on the same clock; unlike the deadline, it ends no call.
         rng: source of the jitter.
 
     Returns:
@@ -101,8 +103,10 @@ def run(
     denial: BudgetExceededError | None = None
     answers: dict[str, tuple[Call, Reply]] = {}
     for position, calls in enumerate(plan):
-        if listener is not None and answers and not listener.wants(calls[0].model):
-            continue
+        if listener is not None and answers:
+            left_s = None if latest_s is None else latest_s - now_s
+            if not listener.wants(calls[0].model, left_s):
+                continue
         models_left = len(plan) - position
         share_end = None if deadline_s is None else now_s + (deadline_s - now_s) / models_left
         asked = yield from _ask(calls, now_s, share_end, patience_s, rng, has_next=models_left > 1)
@@ -166,6 +170,10 @@ def _ask(
             break
         if turn + 1 < len(calls) and failure.try_next and not isinstance(failure, BadRequestError):
             continue  # another place, with another key and its own limits
+        if isinstance(failure, BadRequestError) and call.wants_logprobs:
+            # Perhaps for that alone: it was our wish, not the caller's.
+            calls = [replace(one, wants_logprobs=False) for one in calls]
+            continue
         if not failure.retryable:
             break
         most_s = patience_s if patience_s is not None else PATIENCE_S if has_next else LAST_PATIENCE_S

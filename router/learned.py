@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from router.climb import Listener
 from router.decisions import Prediction
+from router.pace import TimeLimit
 from router.select import best_trade
 
 if TYPE_CHECKING:
+    from router.policy import Policy
     from router.predict import Predictor
     from router.predict.predictor import Predictions
     from router.predict.promises import Asked, Point
@@ -58,7 +60,13 @@ class Foresight:
 
 
 def learned_plan(
-    foresight: Foresight, strategies: Sequence[str], task: str, asked: Asked, *, barred: Callable[[str], str | None]
+    foresight: Foresight,
+    strategies: Sequence[str],
+    task: str,
+    asked: Asked,
+    *,
+    barred: Callable[[str], str | None],
+    time: TimeLimit | None = None,
 ) -> LearnedPlan | str:
     """The plan of the first strategy that was promoted and carries the bar, or why none does.
 
@@ -69,16 +77,27 @@ def learned_plan(
         asked: the bar.
         barred: why a model may not take part; None when it may. The promise is about the plan as it was learned,
             so one model less is another plan.
+        time: what the rule says of latency: a cascade that may take longer is none, for the same reason.
     """
-    why = NOT_PROMOTED
+    why, slow = NOT_PROMOTED, ""
     for strategy, point in _points(foresight.predictor, strategies, task, asked):
         if isinstance(point, str):
             why = point
             continue
-        order, listener = _plan(foresight, strategy, point.price)
+        order, listener = _plan(foresight, strategy, point.price, time)
         fault = next((f"{model}: {reason}" for model in order if (reason := barred(model))), None)
+        late = time.fault(order) if time is not None and fault is None else None
+        if late is not None:
+            why = f"the learned {strategy} takes too long ({late})"
+            slow = f"; {why}"
+            continue
         if fault is None:
-            return LearnedPlan(strategy=strategy, order=order, promise=point.note, listener=listener)
+            return LearnedPlan(
+                strategy=strategy,
+                order=order,
+                promise=point.note + slow,
+                listener=listener,
+            )
         why = f"a model of the learned plan may not serve ({fault})"
     return why
 
@@ -93,6 +112,23 @@ def why_not(predictor: Predictor, strategies: Sequence[str], task: str, asked: A
     return why
 
 
+def certify(predictor: Predictor, policy: Policy) -> None:
+    """Hold every bar of a policy against the artifact's held-out outcomes now, so that no request waits for it.
+
+    It takes tens of milliseconds a bar and task. What a bar came to is remembered; one that a request raises is
+    certified within that request.
+    """
+    from router.predict.promises import Asked
+
+    for rule in policy.rules:
+        for task in predictor.tasks if rule.when.task is None else rule.when.task:
+            bar = policy.bar_of(rule, task)
+            if rule.strategy != "fixed" and (bar.min > 0 or bar.max_drop is not None):
+                strategies = ("cascade", "single") if rule.strategy == "cascade" else ("single",)
+                for _ in _points(predictor, strategies, task, Asked.of(bar)):
+                    pass
+
+
 def _points(
     predictor: Predictor, strategies: Sequence[str], task: str, asked: Asked
 ) -> Iterator[tuple[str, Point | str]]:
@@ -102,13 +138,15 @@ def _points(
             yield strategy, predictor.promises.point(strategy, task, asked)
 
 
-def _plan(foresight: Foresight, strategy: str, price: float) -> tuple[tuple[str, ...], Listener | None]:
+def _plan(
+    foresight: Foresight, strategy: str, price: float, time: TimeLimit | None
+) -> tuple[tuple[str, ...], Listener | None]:
     predictor, expected = foresight.predictor, foresight.numbers
     labels = predictor.labels(foresight.task, foresight.subtask)
     choice = predictor.choice(price, *labels) if strategy == "cascade" else None
     if choice is not None and choice.ladder is not None:
         climb = predictor.climb(choice, expected.quality[0], foresight.text, *labels)
-        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models)
+        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models, time)
     price = choice.price if choice is not None else price
     best = best_trade(expected.quality[0].tolist(), expected.cost_usd[0].tolist(), price)
     return (predictor.models[best],), None

@@ -7,11 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from router.decisions import Dollars, Prediction
+from router.pace import TimeLimit
 from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap, unbounded
-from router.spend.prices import Price, price_on
+from router.spend.prices import PER_MILLION, Price, price_on
 from router.spend.usage import tiers_of
 from router.tokens import estimate_tokens
 from router.types import Request
@@ -33,6 +34,7 @@ class Sheet:
         input_bound: upper bound of its input tokens; only looked at under a limit.
         now: the moment, which dates prices and ends evidence.
         known: which providers' prompt caches are warm, and which models think.
+        time: what the rule says of latency.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class Sheet:
         input_bound: int,
         now: datetime,
         known: Known,
+        time: TimeLimit | None = None,
     ) -> None:
         self.request, self.policy, self.task, self.bar, self.limit = request, policy, task, bar, limit
         self.input_bound, self.now, self.known = input_bound, now, known
+        self.time = time
         self.size = estimate_tokens(request.text)
         """Estimated tokens of its text."""
         self._asked_cap = output_cap(request.params)
@@ -60,8 +64,9 @@ class Sheet:
         self._metric = entry.metric if entry else None
 
     def offer(
-        self, name: str, prediction: Prediction | None = None, *, needs_evidence: bool, is_judged: bool = False
-    ) -> Offer:
+        self, name: str, prediction: Prediction | None = None, *, needs_evidence: bool, is_judged: bool = False,
+        is_spare: bool = False,
+    ) -> Offer:  # fmt: skip
         """What one model offers.
 
         Args:
@@ -69,13 +74,14 @@ class Sheet:
             prediction: what the artifact expects of it.
             needs_evidence: without evidence asked for, no bar holds the model back.
             is_judged: the prediction's quality is held against the bar; else the evidence's mean is.
+            is_spare: it only stands by, and may be slow: a late answer is better than none.
         """
         model = self.policy.models[name]
         price = self._price(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
         worst_usd = self._worst(model, price)
         dollars = self._expected(name, price, prediction)
-        barred = self._misfit(model, worst_usd)
+        barred = self._misfit(model, worst_usd) or (None if is_spare else self._late(name))
         if barred is None and needs_evidence:
             barred = self._gap(model, evidence)
         quality = evidence.mean if evidence else None
@@ -89,14 +95,20 @@ class Sheet:
             prediction=prediction,
             expected_cost_usd=dollars.total_usd if dollars else None,
             expected=dollars,
+            p95_cost_usd=self._most(price, prediction),
             worst_cost_usd=worst_usd,
+            latency_s=pace.p95_s if self.time is not None and (pace := self.time.paces.get(name)) else None,
         )
 
     def misfit(self, name: str) -> str | None:
         """Why a model cannot take part in a plan that carries the bar as a whole."""
         model = self.policy.models[name]
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        return self._misfit(model, self._worst(model, self._price(name))) or self._gap(model, evidence, is_alone=False)
+        misfit = self._misfit(model, self._worst(model, self._price(name))) or self._late(name)
+        return misfit or self._gap(model, evidence, is_alone=False)
+
+    def _late(self, name: str) -> str | None:
+        return self.time.fault([name]) if self.time is not None else None
 
     def _worst(self, model: ModelEntry, price: Price | None) -> Decimal | None:
         if self.limit is None or price is None:
@@ -138,17 +150,27 @@ class Sheet:
     def _expected(self, name: str, price: Price | None, prediction: Prediction | None) -> Dollars | None:
         if price is None:
             return None
-        made = prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS
-        cap = self._asked_cap
-        made = 0 if self.request.kind == "embedding" else min(made, cap) if cap else made
         return expected_dollars(
             price,
             self.size,
-            round(made),
+            self._made(prediction.output_tokens if prediction else TYPICAL_OUTPUT_TOKENS),
             cached_tokens=self._warm.get(name, 0),
             thinking_share=self.known.thinking.get(name),
             switch_usd=self._switch_usd if name not in self._warm else Decimal(0),
         )
+
+    def _most(self, price: Price | None, prediction: Prediction | None) -> Decimal | None:
+        """What 95 of 100 such calls cost at most, nothing of them cached."""
+        if price is None or prediction is None:
+            return None
+        return (self.size * price.input + self._made(prediction.output_tokens_p95) * price.output) / PER_MILLION
+
+    def _made(self, each: float) -> int:
+        """Output tokens of all choices, if each has so many."""
+        if self.request.kind == "embedding":
+            return 0
+        made = round(each * self._choices)
+        return min(made, self._asked_cap) if self._asked_cap else made
 
     def _saving(self, name: str) -> Decimal:
         """What asking a model with a warm prompt cache saves there."""

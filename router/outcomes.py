@@ -5,6 +5,8 @@ Evals write them, training and replay read them. One row per query and model, in
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +29,18 @@ COLUMNS: Mapping[str, str] = {
 }
 """Needed columns and their types. `quality` lies in [0, 1]; `cost_usd` is USD for this one answer."""
 
-OPTIONAL_COLUMNS: Mapping[str, str] = {"subtask": "string", "reference": "string", "latency_s": "double"}
+OPTIONAL_COLUMNS: Mapping[str, str] = {
+    "subtask": "string",
+    "reference": "string",
+    "latency_s": "double",
+    "logprob": "double",
+}
+"""`logprob`: mean natural log-probability of the response's tokens, at most 0; no value where it is not known."""
 
 
-def read_outcomes(*paths: str | Path, needs_quality: bool = True, hides_grades: bool | None = None) -> pa.Table:
+def read_outcomes(
+    *paths: str | Path, needs_quality: bool = True, hides_grades: bool | None = None, merges_repeats: bool = False
+) -> pa.Table:
     """Read one or more outcome tables as one; extra columns are kept where every file has them.
 
     Args:
@@ -38,6 +48,8 @@ def read_outcomes(*paths: str | Path, needs_quality: bool = True, hides_grades: 
         needs_quality: False for tables that may come without the column `quality`.
         hides_grades: whether to drop the columns `quality` and `reference`; default: when quality is not needed,
             since replay must not look at them.
+        merges_repeats: whether several rows of one query and model are taken for repeated answers and become one row
+            (`merge_repeats`); else they are an error.
 
     Raises:
         OutcomesError: a file cannot be read, lacks a column, is empty, repeats a query and model, or holds
@@ -55,6 +67,8 @@ def read_outcomes(*paths: str | Path, needs_quality: bool = True, hides_grades: 
         named = ", ".join(map(str, paths))
         raise OutcomesError(f"{named}: the tables do not fit together ({str(error)[:200]})") from error
     pairs = table.select(["query_id", "model"]).group_by(["query_id", "model"]).aggregate([([], "count_all")])
+    if pairs.num_rows < table.num_rows and merges_repeats and needs_quality:
+        return merge_repeats(table)
     if pairs.num_rows < table.num_rows:
         twice = next(row for row in pairs.to_pylist() if row["count_all"] > 1)
         raise OutcomesError(
@@ -62,6 +76,34 @@ def read_outcomes(*paths: str | Path, needs_quality: bool = True, hides_grades: 
             f"{twice['model']!r}; keep one row per query and model"
         )
     return table
+
+
+def merge_repeats(table: pa.Table) -> pa.Table:
+    """One row per query and model: `quality` is the mean over its repeats, all else is one of them.
+
+    Which one depends on neither order nor quality. It stays whole (answer, tokens, cost and time belong together), and
+    its own quality is kept in the column `response_quality`.
+    """
+    import pyarrow as pa
+
+    repeats: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        repeats.setdefault((row["query_id"], row["model"]), []).append(row)
+    merged = []
+    for rows in repeats.values():
+        shown = min(rows, key=lambda row: (_draw(row), row["quality"]))
+        mean = math.fsum(row["quality"] for row in rows) / len(rows)
+        merged.append({**shown, "quality": mean, "response_quality": shown["quality"]})
+    schema = table.schema
+    if "response_quality" not in schema.names:
+        schema = schema.append(pa.field("response_quality", pa.float64()))
+    return pa.Table.from_pylist(merged, schema=schema)
+
+
+def _draw(row: Mapping[str, Any]) -> str:
+    """A number that looks random, of everything but the quality."""
+    told = repr((row["response"], row["input_tokens"], row["output_tokens"], row["cost_usd"]))
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _read(path: Path) -> pa.Table:
@@ -121,6 +163,8 @@ def _checked(table: pa.Table, path: Path, hidden: Sequence[str], optional: Seque
         ("cost_usd", 0.0, None),
         ("input_tokens", 0, None),
         ("output_tokens", 0, None),
+        ("latency_s", 0.0, None),
+        ("logprob", -math.inf, 0.0),
     ):
         if name in table.column_names:
             _check_range(table[name], name, low, high, path)

@@ -158,4 +158,5 @@ class _Query:
             messages=({"role": "user", "content": self._query["prompt"]},),
             params={},
             timeout_s=flow.DEFAULT_TIMEOUT_S,
+            wants_logprobs=True,
         )

@@ -23,7 +23,9 @@ class Offer:
     """What the artifact expects, if it is asked."""
     expected_cost_usd: Decimal | None = None
     expected: Dollars | None = None
+    p95_cost_usd: Decimal | None = None
     worst_cost_usd: Decimal | None = None
+    latency_s: float | None = None
 
 
 def plan(
@@ -48,11 +50,12 @@ def plan(
         ordered = sorted(clearing, key=_by_cost)
     else:
         ordered = sorted(standing, key=lambda offer: (-(offer.quality or 0.0), *_by_cost(offer)))
-    spare = [offer for offer in fallback if offer.barred is None and offer not in ordered]
+    chosen = {offer.model for offer in ordered}
+    spare = [offer for offer in fallback if offer.barred is None and offer.model not in chosen]
     alone = tuple(dict.fromkeys(offer.model for offer in [*ordered, *spare]))
     judged = {offer.model: offer for offer in [*spare, *offers]}
     reasons = {
-        model: _reason(offer, alone, offer in ordered, bool(clearing), strategy, bar) for model, offer in judged.items()
+        model: _reason(offer, alone, model in chosen, bool(clearing), strategy, bar) for model, offer in judged.items()
     }
     reasons |= {o.model: f"fallback, but {o.barred}" for o in fallback if o.barred and o.model not in reasons}
     reasons |= {model: _rung(place, len(learned)) for place, model in enumerate(learned)}
@@ -77,7 +80,9 @@ def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> 
         predicted_high=expects.quality_high if expects is not None else None,
         expected_cost_usd=offer.expected_cost_usd,
         expected=offer.expected,
+        p95_cost_usd=offer.p95_cost_usd,
         worst_cost_usd=offer.worst_cost_usd,
+        latency_s=offer.latency_s,
     )
 
 

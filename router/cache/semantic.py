@@ -28,6 +28,8 @@ from router.cache.vetoes import Traits, traits
 AUDIT = (LEAST_AUDIT, 0.06)
 """Chance that a would-be hit is called anyway: at p = 0, and at the threshold, where most wrong ones are."""
 UPDATE_EVERY = 100
+_UNDER_WAY = "under way"
+"""Stands for an answer that is not there yet; no identity of one is spelled so."""
 
 Outcome = Literal["hit", "miss", "verify"]
 
@@ -133,6 +135,31 @@ class SemanticTier:
                 outcome, reason, partition, task, candidate.answer, entry, p, candidate.cosine, audit, voters,
                 None if candidate.entry is None else candidate.features,
             )  # fmt: skip
+
+    def would_serve(
+        self, partition: str, asked: Traits, vector: Floats, *, other: Traits, cosine: float, task: str = ""
+    ) -> bool:
+        """Whether a hit is to be expected if a question under way gets an answer that nobody has given yet.
+
+        Args:
+            partition: of both.
+            asked: traits of the question that may wait.
+            vector: its vector.
+            other: traits of the question under way.
+            cosine: of the two.
+            task: whose threshold holds.
+        """
+        with self._lock:
+            state, here = self._task(task), self._partitions.get(partition)
+            if not state.certifier.threshold:
+                return False
+            voters = [*(self._voters(here, vector) if here else ()), Voter(0, cosine, _UNDER_WAY, other)]
+            voters = sorted(voters, key=lambda voter: -voter.cosine)[:NEAREST]
+            if elect(voters) != _UNDER_WAY:
+                return False
+            of_all = 1 + len(here.entries) if here else 1
+            candidate = weigh(asked, voters, answer=_UNDER_WAY, of_answer=1, of_all=of_all, record=Record())
+            return candidate.entry is not None and state.score.p_wrong(candidate.features) <= state.certifier.threshold
 
     def learn(self, decision: Decision, *, answer: str) -> None:
         """Tell the identity of the true answer to a request that was looked up; free after a miss.

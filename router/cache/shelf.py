@@ -7,7 +7,6 @@ here each time it is served.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,35 +19,10 @@ import numpy as np
 
 from router.cache.exact import is_storable
 from router.cache.neighbours import Floats
+from router.cache.shelf_file import MIGRATIONS, MOST_LABELS, cull
+from router.stores.private import keep_private
 from router.stores.sqlite import Database
 
-MIGRATIONS = (
-    """
-CREATE TABLE entries (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, partition TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL,
-  answer TEXT NOT NULL, model TEXT NOT NULL, payload TEXT NOT NULL, request_id TEXT NOT NULL, created_s REAL NOT NULL,
-  expires_s REAL NOT NULL
-);
-
-CREATE INDEX entries_partition ON entries (partition, id);
-
-CREATE INDEX entries_request ON entries (request_id);
-
-CREATE INDEX entries_expires ON entries (expires_s);
-
-CREATE TABLE labels (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, promise TEXT NOT NULL, task TEXT NOT NULL, p_wrong REAL NOT NULL,
-  wrong INTEGER NOT NULL, audit REAL, features BLOB NOT NULL, at_s REAL NOT NULL
-);
-
-CREATE INDEX labels_promise ON labels (promise, id)
-""",
-)
-MOST_ENTRIES = 100_000
-"""The oldest go first."""
-MOST_IN_PARTITION = 10_000
-"""So that one tenant cannot push out all others, nor make its own look-ups slow."""
-MOST_LABELS = 20_000
 MOST_BYTES = 256_000
 """Of one answer."""
 WRITES_PER_CULL = 128
@@ -100,9 +74,7 @@ class Shelf:
         Raises:
             StoreError: it is no database, or of a newer version.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT, 0o600))
+        keep_private(path)
         self._db = Database(path, MIGRATIONS, busy_timeout_s=BUSY_TIMEOUT_S)
         self._writes = 0
 
@@ -112,9 +84,13 @@ class Shelf:
 
     def add(
         self, partition: str, text: str, vector: Floats, answer: str, model: str, payload: Mapping[str, Any],
-        request_id: str, *, ttl_s: float,
+        request_id: str, *, ttl_s: float, owner: str = "", usd: float = 0.0,
     ) -> int | None:  # fmt: skip
-        """Keep a question and its answer; its number, or None when it cannot be kept (too long, no JSON form)."""
+        """Keep a question and its answer, which cost so much.
+
+        Returns:
+            Its number, or None when it cannot be kept (too long, no JSON form).
+        """
         try:
             body = json.dumps(payload, ensure_ascii=True)
         except (TypeError, ValueError, RecursionError):
@@ -132,16 +108,20 @@ class Shelf:
             request_id,
             now_s,
             now_s + ttl_s,
+            owner,
+            usd,
+            len(body) + len(text) + WIDTH_BYTES,
         )
         with self._db.transaction() as connection:
             number = connection.execute(
                 "INSERT INTO entries (partition, text, vector, answer, model, payload, request_id, created_s, "
-                "expires_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "expires_s, owner, usd, bytes, clock) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT value FROM clock))",
                 row,
             ).lastrowid
             self._writes += 1
             if self._writes % WRITES_PER_CULL == 0:
-                _cull(connection, partition, now_s)
+                cull(connection, partition, now_s)
         return number
 
     def questions(self, partition: str, after: int) -> list[Question]:
@@ -156,7 +136,7 @@ class Shelf:
         return [
             Question(number, text, np.frombuffer(vector, dtype="<f4"), answer, expires_s)
             for number, text, vector, answer, expires_s in rows
-            if isinstance(vector, bytes) and len(vector) == WIDTH_BYTES and isinstance(text, str)
+            if isinstance(text, str) and isinstance(answer, str) and _is_unit(vector)
         ]
 
     def answer(self, number: int) -> Stored | None:
@@ -178,6 +158,13 @@ class Shelf:
         """Number, model, request and moment (seconds since 1970) of every entry."""
         with self._db.connection() as connection:
             return connection.execute("SELECT id, model, request_id, created_s FROM entries").fetchall()
+
+    def ask_for(self, number: int) -> None:
+        """Count that an entry was asked for."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "UPDATE entries SET hits = hits + 1, clock = (SELECT value FROM clock) WHERE id = ?", (number,)
+            )
 
     def drop(self, number: int | None = None, *, request_id: str | None = None) -> int:
         """Delete an entry by its number, or what a request left; how many there were."""
@@ -247,17 +234,12 @@ def _plain(text: str) -> str:
     return text.encode("utf-8", "replace").decode()  # half a character has no form in the file
 
 
-def _cull(connection: Connection, partition: str, now_s: float) -> None:
-    connection.execute("DELETE FROM entries WHERE expires_s <= ?", (now_s,))
-    for of, most in (("partition = :partition", MOST_IN_PARTITION), ("1", MOST_ENTRIES)):
-        connection.execute(
-            f"DELETE FROM entries WHERE id <= (SELECT id FROM entries WHERE {of} "  # noqa: S608  two constants
-            f"ORDER BY id DESC LIMIT 1 OFFSET :most) AND {of}",
-            {"partition": partition, "most": most},
-        )
-    connection.execute(
-        "DELETE FROM labels WHERE id <= (SELECT id FROM labels ORDER BY id DESC LIMIT 1 OFFSET ?)", (4 * MOST_LABELS,)
-    )
+def _is_unit(vector: object) -> bool:
+    """Whether a row's bytes are a vector of length 1: a longer one would be the nearest to every question."""
+    if not isinstance(vector, bytes) or len(vector) != WIDTH_BYTES:
+        return False
+    numbers = np.frombuffer(vector, dtype="<f4").astype(np.float64)
+    return bool(abs(numbers @ numbers - 1) < 1e-3)  # also False for what is no number
 
 
 def _is_text_answer(payload: object) -> bool:

@@ -14,20 +14,27 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from router.answers import response_text
+from router.cache.alone import for_nobody_else
 from router.cache.evidence import FEATURES
+from router.cache.exact import owner_of
 from router.cache.identity import identity_of
+from router.cache.near_flights import NearFlight, NearFlights
 from router.cache.neighbours import Floats
 from router.cache.partition import NotAlike, last_text, partition, read_secret
 from router.cache.promises import Promise
 from router.cache.semantic import Decision
 from router.cache.shelf import Shelf, Stored, may_be_kept
 from router.cache.vetoes import VERSION as VETOES
-from router.cache.vetoes import normal
+from router.cache.vetoes import normal, traits
 from router.decisions import Cached
 from router.embedding import VERSION as EMBEDDER
 from router.embedding import shared
@@ -55,6 +62,12 @@ class Asked:
     is_cut: bool
     """The vector stands for the beginning of the text only: nothing of this request is learned or kept."""
 
+    @property
+    def may_fly(self) -> bool:
+        """Whether it may wait for one under way, and others for it. A stream ends when its reader likes."""
+        request = self.request
+        return self.caching.mode == "on" and not self.is_cut and not request.stream and request.cache.is_ordinary
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
@@ -67,6 +80,10 @@ class Found:
     """None: the request is refused."""
     decision: Decision | None = None
     """None: nothing was proposed, so the answer teaches nothing."""
+    ahead: Future[None] | None = None
+    """Not decided yet: a question like it is under way, and when this is done it should be asked again."""
+    flight: NearFlight | None = None
+    """Others may wait for this request."""
 
 
 class SemanticCache:
@@ -91,12 +108,13 @@ class SemanticCache:
         self._routes, self._artifact, self._tags = routes_version, artifact_version, tags
         self._promises: dict[tuple[float, float], Promise] = {}
         self._hits: OrderedDict[str, tuple[Promise, Decision]] = OrderedDict()
+        self._flights = NearFlights()
 
     def look_up(
         self, request: Request, caching: Caching, *, task: str | None, clearing: Collection[str],
-        saves_usd: Decimal | None,
+        saves_usd: Decimal | None, is_patient: bool = True,
     ) -> Found:  # fmt: skip
-        """Decide one request.
+        """Decide one request, or say for whom it should wait.
 
         Args:
             request: as it came.
@@ -104,12 +122,15 @@ class SemanticCache:
             task: as decided.
             clearing: models whose answers clear the bar that holds for this request.
             saves_usd: what the call is expected to cost.
+            is_patient: it has not waited yet.
         """
         try:
             asked = self._asked(request, caching, task)
             if request.cache.no_cache:
                 return Found(_refused(caching, "asked for no-cache"), asked=asked)
             with self._shelf.turn():
+                if is_patient and (ahead := self._ahead(asked, task or "")):
+                    return Found(_refused(caching, "waits for a question like it"), ahead=ahead)
                 return self._decide(asked, task or "", clearing, saves_usd)
         except NotAlike as refusal:
             return Found(_refused(caching, str(refusal)))
@@ -117,31 +138,16 @@ class SemanticCache:
             _tell(error)
             return Found(_refused(caching, "the cache does not work"))
 
-    def keep(self, found: Found, model: str, payload: Mapping[str, Any]) -> None:
-        """Learn from a model's answer, and store it."""
-        asked, decision = found.asked, found.decision
-        if asked is None or asked.is_cut:
-            return
-        if asked.request.cache.no_store or not may_be_kept(payload):
-            self.forget(found)
-            return
+    def keep(self, found: Found, model: str, payload: Mapping[str, Any], *, cost_usd: Decimal | None) -> None:
+        """Learn from a model's answer, and store it with what it cost."""
         try:
-            promise = self._promise(asked.caching)
-            identity = identity_of(payload, asked.text, promise.others(decision) if decision else ())
-            with self._shelf.turn():
-                if decision is not None:
-                    promise.judge(decision, wrong=decision.answer != identity)
-                else:
-                    self._shelf.drop_same(asked.partition, asked.text)
-                self._shelf.add(
-                    asked.partition, asked.text, asked.vector, identity, model, payload, asked.request.id,
-                    ttl_s=asked.caching.ttl,
-                )  # fmt: skip
-        except Exception as error:  # noqa: BLE001  the answer is paid for
-            _tell(error)
+            self._learn(found, model, payload, cost_usd)
+        finally:
+            self._land(found)
 
     def forget(self, found: Found) -> None:
         """No answer came that could be compared or kept, or a stored one was not served after all."""
+        self._land(found)
         if found.decision is None or found.asked is None:
             return
         try:
@@ -208,11 +214,56 @@ class SemanticCache:
             saves_usd=saves_usd if outcome == "hit" else None,
         )
         serves = outcome == "hit" and caching.mode == "on"
+        if outcome == "hit":
+            promise.ask_for(decision)
         if serves:
             self._hits[asked.request.id] = (promise, decision)
             while len(self._hits) > REMEMBERED:
                 self._hits.popitem(last=False)
-        return Found(note, stored if serves else None, asked, decision)
+        if serves or not asked.may_fly:
+            return Found(note, stored if serves else None, asked, decision)
+        flight = self._flights.lead(asked.partition, asked.vector, traits(asked.text))
+        return Found(note, None, asked, decision, flight=flight)
+
+    def _learn(self, found: Found, model: str, payload: Mapping[str, Any], cost_usd: Decimal | None) -> None:
+        asked, decision = found.asked, found.decision
+        if asked is None or asked.is_cut:
+            return
+        if asked.request.cache.no_store or not may_be_kept(payload):
+            self.forget(found)
+            return
+        try:
+            promise = self._promise(asked.caching)
+            identity = identity_of(payload, asked.text, promise.others(decision) if decision else ())
+            with self._shelf.turn():
+                if decision is not None:
+                    promise.judge(decision, wrong=decision.answer != identity)
+                else:
+                    self._shelf.drop_same(asked.partition, asked.text)
+                if for_nobody_else(asked.request, response_text(payload)):
+                    return
+                self._shelf.add(
+                    asked.partition, asked.text, asked.vector, identity, model, payload, asked.request.id,
+                    ttl_s=asked.caching.ttl, owner=owner_of(asked.request.tags, self._secret), usd=float(cost_usd or 0),
+                )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  the answer is paid for
+            _tell(error)
+
+    def _land(self, found: Found) -> None:
+        if found.flight is not None:
+            with self._shelf.turn():
+                self._flights.land(found.flight)
+
+    def _ahead(self, asked: Asked, task: str) -> Future[None] | None:
+        """A question under way whose answer would be served to this one, as far as can be told before it is there."""
+        if not asked.may_fly:
+            return None
+        tier, mine = self._promise(asked.caching).tier, traits(asked.text)
+        for one in self._flights.of(asked.partition):
+            cosine = float(np.einsum("i,i->", one.vector, asked.vector))
+            if tier.would_serve(asked.partition, mine, asked.vector, other=one.traits, cosine=cosine, task=task):
+                return one.flight.landed
+        return None
 
     def _promise(self, caching: Caching) -> Promise:
         key = (caching.max_error, caching.confidence)

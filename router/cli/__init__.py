@@ -29,6 +29,7 @@ COMMANDS = {
     "init": "router.cli.init:init",
     "models": "router.cli.models:models",
     "policy": "router.cli.policy:policy",
+    "prices": "router.cli.prices:prices",
     "replay": "router.cli.replay:replay",
     "spend": "router.cli.spend:spend",
     "texts": "router.cli.texts:texts",

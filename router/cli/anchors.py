@@ -43,7 +43,7 @@ def anchors(outcomes: tuple[Path, ...], count: int, out: Path, scorers: tuple[st
     from router.predict.new_model import MIN_KNOWN, ErrorToExpect, Known, study
 
     chosen = _scorers(scorers)
-    table = read_outcomes(*outcomes)
+    table = read_outcomes(*outcomes, merges_repeats=True)
     matrix = read_matrix(table)
     known = Known.of(matrix)
     if unknown := sorted(set(chosen) - set(matrix.tasks)):

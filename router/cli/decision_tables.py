@@ -51,9 +51,19 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
         lines.append(f"warm: {warm['model']} read {warm['tokens']:,} tokens of this {warm['age_s']:.0f} s before")
     if decision.get("propensity", 1.0) != 1.0:
         lines.append(f"explored: the first model was first with a chance of {decision['propensity']:.3f}")
+    if decision.get("max_latency_ms") is not None:
+        lines.append(_latency(decision))
     if not decision["plan"]:
         lines.append("no model may serve it")
     return lines
+
+
+def _latency(decision: Mapping[str, Any]) -> str:
+    told = f"latency: at most {decision['max_latency_ms']:,} ms; 95 of 100 calls take up to"
+    known = [(one["model"], one.get("latency_s")) for one in decision["candidates"]]
+    each = ", ".join(f"{model} {'unknown' if taken is None else f'{taken:.2f} s'}" for model, taken in known)
+    late = f"; no time was left to ask {', '.join(decision['late'])}" if decision.get("late") else ""
+    return f"{told}: {each}{late}"
 
 
 def _bar(decision: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:
     def carries(rule: Rule, task: str, bar: Bar) -> str | None:
         if strange := sorted(set(predictor.models) - set(rule.candidates)):
             return f"the artifact's plan may ask {', '.join(strange)}, no candidate of the rule"
-        asked = Asked(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence)
+        asked = Asked.of(bar)
         return why_not(predictor, ("cascade", "single") if rule.strategy == "cascade" else ("single",), task, asked)
 
     unknown = sorted(set(loaded.models) - set(predictor.models))

@@ -69,10 +69,12 @@ def train(
     artifacts.check_replaceable(out)
     report: TrainReport | AddReport
     if answers is not None and artifact is not None:
-        made, report = add_model(artifacts.load(artifact), read_outcomes(*paths), read_outcomes(answers))
+        made, report = add_model(
+            artifacts.load(artifact), read_outcomes(*paths, merges_repeats=True), read_outcomes(answers)
+        )
     else:
         click.echo(f"training on {', '.join(map(str, paths))} ...", err=True)
-        made, report = fit(read_outcomes(*paths), seed=seed, embedding=embedding)
+        made, report = fit(read_outcomes(*paths, merges_repeats=True), seed=seed, embedding=embedding)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     sha256 = artifacts.save(made, out, created=created)
     if as_json:

@@ -14,6 +14,7 @@ from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.schema import Bar, Data, Learning, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.budget import Budgets
 from router.spend.prices import Price, bundled_price
+from router.spend.prices.book import Book, book_as_of
 from router.types import Deployment
 
 DEFAULT_PATH = Path("policies/default.yaml")
@@ -25,7 +26,7 @@ class Policy:
 
     path: Path
     version: str
-    """First 12 hex digits of the SHA-256 of the file's text and of all evidence: whatever can move a route."""
+    """First 12 hex digits of the SHA-256 of the file's text, all evidence and the price book's part in it."""
     models: Mapping[str, ModelEntry]
     tasks: Mapping[str, TaskEntry]
     rules: tuple[Rule, ...]
@@ -35,6 +36,8 @@ class Policy:
     artifact: Path | None
     prices: Mapping[str, tuple[Price, ...]]
     """By model id; an empty tuple means that nobody knows the price."""
+    price_books: Path
+    """Folder of price books; it need not exist."""
     deployments: Mapping[str, tuple[Deployment, ...]]
     routes_version: str
     """First 12 hex digits of the SHA-256 of models, tasks, rules and evidence: as `version`, but a changed `cache`,
@@ -63,6 +66,11 @@ class Policy:
     def caches_exactly(self) -> bool:
         """Whether any rule allows the exact cache."""
         return any(rule.cache.keeps for rule in self.rules)
+
+    @property
+    def limits_latency(self) -> bool:
+        """Whether any rule limits latency."""
+        return any(rule.max_latency_ms is not None for rule in self.rules)
 
     @property
     def caches_alike(self) -> bool:
@@ -134,9 +142,12 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         raise PolicyError(*problems)
     folder = document.path.parent
     evidence, evidence_problems = read_evidence(folder / file.evidence)
+    book = book_as_of(folder / file.prices)
+    prices = {model.id: _prices(model, book) for model in file.models}
+    booked = "".join(price.id for known in prices.values() for price in known) if book else ""
     return Policy(
         path=document.path,
-        version=_version(document.text, evidence),
+        version=_version(document.text + booked, evidence),
         routes_version=_version(_routes(file), evidence),
         models={model.id: model for model in file.models},
         tasks=file.tasks,
@@ -144,7 +155,8 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         evidence=evidence,
         evidence_problems=tuple(evidence_problems),
         artifact=folder / file.artifact if file.artifact else None,
-        prices={model.id: _prices(model) for model in file.models},
+        prices=prices,
+        price_books=folder / file.prices,
         deployments={model.id: model.places() for model in file.models},
         rule_lines=tuple(document.places["rules", i][0] for i in range(len(file.rules))),
         data=file.data,
@@ -171,9 +183,11 @@ def _version(text: str, evidence: EvidenceTable) -> str:
     return digest.hexdigest()[:12]
 
 
-def _prices(model: ModelEntry) -> tuple[Price, ...]:
+def _prices(model: ModelEntry, book: Book | None) -> tuple[Price, ...]:
     if model.price:
         return tuple(entry.price() for entry in model.price)
+    if book is not None and (known := book.prices(model.call)):
+        return known
     found = bundled_price(model.call)
     return (found,) if found else ()
 

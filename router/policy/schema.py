@@ -55,7 +55,7 @@ class ModelEntry(Section):
     price: Annotated[
         list[PriceEntry], BeforeValidator(one_or_more, json_schema_input_type=PriceEntry | list[PriceEntry])
     ] = []
-    """Without one, litellm's bundled price map is asked; a model in neither has an unknown price."""
+    """Without one, the newest price book is asked, then litellm's bundled map; else its price is unknown."""
     context: Tokens | None = None
     """Context window in tokens, input and output together; unknown is not checked."""
     max_output_tokens: Tokens = 4096
@@ -170,7 +170,8 @@ class Rule(Section):
     buffer: bool = False
     """Whether a streamed request may be held back until its cascade is decided; else it gets a single call."""
     max_cost_usd: Amount | None = None
-    max_latency_ms: NotYet = None
+    max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
     fallback: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
     """Tried when no candidate stands or all have failed; needs no evidence."""
     cache: Caching = OFF
@@ -206,6 +207,8 @@ class PolicyFile(Section):
     """Directory of a trained artifact, relative to the file."""
     evidence: Name = "evidence"
     """Directory of evidence files, relative to the file."""
+    prices: Name = "prices"
+    """Directory of price books, relative to the file; the newest one prices the models that state no price here."""
     data: Data = Data()
     learning: Learning = Learning()
     budgets: list[BudgetEntry] = []

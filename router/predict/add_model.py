@@ -248,7 +248,8 @@ def _cost(columns: Floats, matrix: Matrix, known: Known, task: Indices, tasks: i
     )
     # Lengths that were expected vary less than lengths that happen. What the text does not tell of the former and
     # what the former do not tell of the latter have nothing to do with each other: their squares add up.
-    fitted.tail[:] = np.exp(np.hypot(np.log(np.maximum(fitted.tail, 1.0)), np.log(max(spent.tail, 1.0))))
+    most = fitted.quantiles[1]
+    most[:] = np.exp(np.hypot(np.log(np.maximum(most, 1.0)), np.log(max(spent.tail, 1.0))))
     fitted.ceiling[:] = np.maximum(fitted.ceiling, spent.longest)
     return fitted
 

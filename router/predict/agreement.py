@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from router.answers import Answer
 from router.predict.calibrate import logit, sigmoid
 from router.predict.labels import Floats, Indices
+from router.predict.sureness import Sureness
 
 Mask = NDArray[np.bool_]
 
@@ -79,10 +80,14 @@ class Given:
     """Shape (n, m, len(SHAPE))."""
     length: Floats
     """Shape (n, m): log(1 + output tokens)."""
+    logprob: Floats
+    """Shape (n, m): mean log-probability of a response's tokens; NaN where nobody knows."""
 
     def rows(self, rows: Indices) -> Given:
         """Some of the requests."""
-        return Given(group=self.group[rows], shape=self.shape[rows], length=self.length[rows])
+        return Given(
+            group=self.group[rows], shape=self.shape[rows], length=self.length[rows], logprob=self.logprob[rows]
+        )
 
 
 def shape_of(answer: Answer, response: str, prompt: str) -> list[float]:
@@ -167,6 +172,8 @@ class Acceptance:
     scale: Floats
     weights: Floats
     """Of `design`'s columns."""
+    sureness: Sureness | None = None
+    """What token log-probabilities add, where training had enough of them."""
 
     def judge(
         self, given: Given, called: Mask, expected: Floats, task: Indices, leaf: Indices
@@ -181,8 +188,10 @@ class Acceptance:
             leaf: shape (n,), finest known label, -1 for unknown.
         """
         chances, models = [], []
-        for columns, model, is_there in self.contenders(given, called, expected, task):
+        for columns, model, is_there, own in self.contenders(given, called, expected, task):
             scored = self.design(columns, task, leaf) @ self.weights
+            if self.sureness is not None:
+                scored = self.sureness.corrected(scored, given.logprob, called, own, task)
             chances.append(np.where(is_there, sigmoid(scored), -1.0))
             models.append(model)
         second = chances[1] > chances[0]
@@ -190,9 +199,10 @@ class Acceptance:
 
     def contenders(
         self, given: Given, called: Mask, expected: Floats, task: Indices
-    ) -> list[tuple[Floats, Indices, Mask]]:
-        """The two best supported answers: columns (n, len(COLUMNS)), most trusted model behind it, is there one.
+    ) -> list[tuple[Floats, Indices, Mask, Mask]]:
+        """The two best supported answers: columns, most trusted model behind it, is there one, and who is behind it.
 
+        Columns are (n, len(COLUMNS)), who is behind it (n, m).
         The first contender of a row without any answer is the response of the most trusted model.
         """
         chance = self.votes.probabilities(given.group, called, expected)
@@ -235,7 +245,7 @@ class Acceptance:
                 ease * np.log(asked),
             ]
             shaped = np.column_stack([*columns, given.shape[rows, model]])
-            found.append((shaped, model, is_there | (rank == 0)))
+            found.append((shaped, model, is_there | (rank == 0), own))
         return found
 
     def design(self, columns: Floats, task: Indices, leaf: Indices) -> Floats:
@@ -253,14 +263,19 @@ class Acceptance:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays an artifact keeps, by name."""
-        own = {f"acceptance_{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "votes"}
-        return own | {f"votes_{f.name}": getattr(self.votes, f.name) for f in fields(Votes)}
+        own = {f"acceptance_{name}": getattr(self, name) for name in _OWN}
+        own |= {f"votes_{f.name}": getattr(self.votes, f.name) for f in fields(Votes)}
+        return own | (self.sureness.arrays() if self.sureness is not None else {})
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Acceptance:
         """The acceptance that `arrays` was taken from."""
         votes = Votes(**{f.name: arrays[f"votes_{f.name}"] for f in fields(Votes)})
-        return cls(votes=votes, **{f.name: arrays[f"acceptance_{f.name}"] for f in fields(cls) if f.name != "votes"})
+        own = {name: arrays[f"acceptance_{name}"] for name in _OWN}
+        return cls(votes=votes, sureness=Sureness.from_arrays(arrays), **own)
+
+
+_OWN = tuple(f.name for f in fields(Acceptance) if f.name not in ("votes", "sureness"))
 
 
 def one_hot(positions: Indices, count: int) -> Floats:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 
 from router.errors import ArtifactError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format; another one is refused."""
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
 REMEDY = "run: clearbar train --outcomes FILE --out DIR"
 MAX_BYTES = 256 << 20
 """No artifact of ours comes near it; a larger file is not read."""
+
+_READS, _PAUSE_S = 20, 0.05
+"""How often an artifact is read that is replaced again and again, and the pause in which one replacement ends."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -89,12 +93,34 @@ def save(artifact: Artifact, directory: str | Path, *, created: str) -> str:
 
 
 def load(directory: str | Path) -> Artifact:
-    """Read an artifact and check every byte of it.
+    """Read an artifact and check every byte of it; one that is replaced meanwhile is read again.
 
     Raises:
         ArtifactError: it is missing, incomplete, altered, or of another version.
     """
     directory = Path(directory)
+    for _ in range(_READS):
+        before = _identity(directory)
+        try:
+            return _loaded(directory)
+        except ArtifactError:
+            # `save` takes two steps, and between them there is no directory.
+            time.sleep(_PAUSE_S)
+            if _identity(directory) == before:
+                raise
+    return _loaded(directory)
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """Which directory stands at a path; None where there is none."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _loaded(directory: Path) -> Artifact:
     if not directory.is_dir():
         what = "is a file, not an artifact directory" if directory.exists() else "no such artifact directory"
         raise ArtifactError(f"{directory}: {what}; {REMEDY}")

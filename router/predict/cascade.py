@@ -147,6 +147,7 @@ class Climb:
             group=np.full((1, len(expected)), -1),
             shape=np.zeros((1, len(expected), len(SHAPE))),
             length=np.zeros((1, len(expected))),
+            logprob=np.full((1, len(expected)), np.nan),
         )
         self._known: dict[frozenset[int], tuple[float, int]] = {}
         self.chance = 0.0
@@ -165,12 +166,18 @@ class Climb:
         other._price, other._heard, other._is_blank, other.chance, other.model = price, (), True, 0.0, None
         return other
 
-    def hear(self, model: int, response: str, output_tokens: int) -> None:
-        """Take in what a model answered."""
+    def reads_logprob(self, model: int) -> bool:
+        """Whether the mean log-probability of this model's answer would tell anything."""
+        sureness = self._acceptance.sureness
+        return sureness is not None and model in self._ladder.models and bool(sureness.models[model])
+
+    def hear(self, model: int, response: str, output_tokens: int, logprob: float | None = None) -> None:
+        """Take in what a model answered; `logprob`: mean log-probability of the response's tokens, if known."""
         if model not in self._answers:
             self._answers[model] = answer_of(response, self._options)
             self._given.shape[0, model] = shape_of(self._answers[model], response, self._prompt)
             self._given.length[0, model] = np.log1p(output_tokens)
+            self._given.logprob[0, model] = np.nan if logprob is None else logprob
         self._heard = (*self._heard, model)
         self._is_blank = self._is_blank and not response.strip()
         called = frozenset(self._heard)
@@ -183,14 +190,22 @@ class Climb:
 
         The rung below it counts as the one that was reached, also where its model failed. Empty answers alone, such
         as a content filter leaves, are never enough: tables hardly have any, so nothing was learned about them.
+        The same goes for answers that do not tell how sure they are where nearly all of training's did.
         """
         if model not in self._ladder.models:
             return False
-        if self._is_blank:
+        if self._is_blank or self._is_untold():
             return True
         rung = self._ladder.models.index(model) - 1
         after = np.array([self._expected[0, model]])
         return float(self._ladder.value(rung, np.array([self.chance]), after)[0]) > self._price
+
+    def _is_untold(self) -> bool:
+        """Whether an answer lacks the log-probability that training knew of nearly all of its model's answers."""
+        sureness = self._acceptance.sureness
+        return sureness is not None and any(
+            sureness.is_missing(model, self._given.logprob[0, model]) for model in self._heard
+        )
 
     def _judge(self) -> tuple[float, int]:
         heard = list(self._heard)

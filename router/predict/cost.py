@@ -1,7 +1,7 @@
 """Expected tokens and cost of every model on a text.
 
-Output length is a ridge on log(1 + tokens); the mean comes back through Duan's smearing factor, the 95th
-percentile through the residuals' own. Prices are read off the training table, for replay; a live router
+Output length is a ridge on log(1 + tokens); the mean comes back through Duan's smearing factor, median and 95th
+percentile through the residuals' own in the task. Prices are read off the training table, for replay; a live router
 multiplies the tokens by its dated prices instead.
 """
 
@@ -19,7 +19,8 @@ from router.predict.labels import Floats, Indices, shrunk_means
 RIDGE = 100.0
 """Pseudo-observations against each column of the output length."""
 PSEUDO_COUNT = 20.0
-"""Queries that a task's parent mean weighs."""
+"""Queries that a task's parent mean weighs, and with which its quantiles are pulled to those of all tasks."""
+QUANTILES = (0.5, 0.95)
 REQUEST_SHARE = 0.25
 """How far, in logarithms, `cost_usd` follows the single request away from its task's mean cost.
 
@@ -36,6 +37,19 @@ nothing at all leaves a table of means without an order among requests of one la
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Tokens of n requests by m models; every array has shape (n, m)."""
+
+    read: Floats
+    written: Floats
+    """Mean."""
+    written_p50: Floats
+    """Half of the answers are at most so long."""
+    written_p95: Floats
+    """95 of 100 answers are at most so long; not below the mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CostModel:
     """Tokens and dollars by model; every array's first or last axis of length m is the model."""
 
@@ -47,8 +61,8 @@ class CostModel:
     """Shape (m,)."""
     smearing: Floats
     """Shape (m,): mean of exp(residual), which turns exp(mean of log) into a mean."""
-    tail: Floats
-    """Shape (m,): exp of the residuals' 95th percentile."""
+    quantiles: Floats
+    """Shape (2, tasks + 1, m): exp of the residuals' median and 95th percentile in each task; last, over all tasks."""
     ceiling: Floats
     """Shape (m,): longest output in training; no estimate goes beyond it."""
     prices: Floats
@@ -58,21 +72,32 @@ class CostModel:
     task_cost: Floats
     """Shape (tasks, m): mean USD per query, shrunk toward `overall_cost`."""
 
-    def tokens(self, columns: Floats, lengths: Floats) -> tuple[Floats, Floats, Floats]:
-        """Expected input tokens, expected output tokens, and their 95th percentile, each of shape (n, m).
+    def tokens(self, columns: Floats, lengths: Floats, task: Indices) -> Tokens:
+        """How many tokens each model is expected to read and to write.
 
         Args:
             columns: the design columns, shape (n, columns).
             lengths: characters of each text, shape (n,).
+            task: shape (n,), -1 where unknown.
         """
-        log_tokens = np.clip(columns @ self.weights + self.intercepts, 0.0, np.log1p(self.ceiling))
+        log_tokens = np.minimum(np.maximum(columns @ self.weights + self.intercepts, 0.0), np.log1p(self.ceiling))
         mean = np.minimum(np.maximum(np.exp(log_tokens) * self.smearing - 1.0, 0.0), self.ceiling)
-        high = np.minimum(np.maximum(np.exp(log_tokens) * self.tail - 1.0, mean), self.ceiling)
-        return self.input_slopes[0] + np.outer(lengths, self.input_slopes[1]), mean, high
+        half, most = np.exp(log_tokens) * self.quantiles[:, task] - 1.0  # unknown, -1, is the row of all tasks
+        high = np.minimum(np.maximum(most, mean), self.ceiling)
+        return Tokens(
+            read=self.input_slopes[0] + np.outer(lengths, self.input_slopes[1]),
+            written=mean,
+            written_p50=np.clip(half, 0.0, high),
+            written_p95=high,
+        )
 
-    def cost_usd(self, input_tokens: Floats, output_tokens: Floats, task: Indices) -> Floats:
-        """Expected USD at the training table's prices, shape (n, m), steadied by `REQUEST_SHARE`."""
-        request = input_tokens * self.prices[0] + output_tokens * self.prices[1]
+    def cost_usd(self, tokens: Tokens, task: Indices) -> Floats:
+        """Expected USD at the training table's prices, shape (n, m), steadied by `REQUEST_SHARE`.
+
+        The task's mean sets its level; how far the request departs from that, the median of its length: few very
+        long answers should not make a model dear for every request.
+        """
+        request = tokens.read * self.prices[0] + tokens.written_p50 * self.prices[1]
         usual = np.where((task >= 0)[:, None], self.task_cost[task], self.overall_cost)
         share = REQUEST_SHARE if len(self.overall_cost) > 2 else SHARE_OF_TWO
         steady = np.maximum(usual, 1e-300) * (np.maximum(request, 1e-300) / np.maximum(usual, 1e-300)) ** share
@@ -102,7 +127,8 @@ def fit_cost(
     models = cost_usd.shape[1]
     slopes, prices = np.zeros((2, 2, models))
     weights = np.zeros((columns.shape[1], models))
-    intercepts, smearing, tail, ceiling = np.zeros((4, models))
+    intercepts, smearing, ceiling = np.zeros((3, models))
+    quantiles = np.ones((len(QUANTILES), task_count + 1, models))
     for model in range(models):
         seen = np.isfinite(cost_usd[:, model])
         if not seen.any():
@@ -115,7 +141,7 @@ def fit_cost(
         intercepts[model], weights[:, model], fitted = ridge(own, target)
         residual = target - fitted
         smearing[model] = np.clip(np.exp(residual).mean(), 1.0, 20.0)
-        tail[model] = np.exp(np.quantile(residual, 0.95))
+        quantiles[:, :, model] = np.exp(_quantiles(residual, task[seen], task_count))
         ceiling[model] = written.max()
     seen_costs = np.isfinite(cost_usd)
     overall = np.nansum(cost_usd, axis=0) / np.maximum(seen_costs.sum(axis=0), 1)
@@ -124,12 +150,24 @@ def fit_cost(
         weights=weights,
         intercepts=intercepts,
         smearing=smearing,
-        tail=tail,
+        quantiles=quantiles,
         ceiling=ceiling,
         prices=prices,
         overall_cost=overall,
         task_cost=shrunk_means(cost_usd, task, overall, task_count, PSEUDO_COUNT),
     )
+
+
+def _quantiles(residual: Floats, task: Indices, task_count: int) -> Floats:
+    """`QUANTILES` of the residuals in each task, pulled to those of all, which come last; shape (2, tasks + 1)."""
+    overall = np.quantile(residual, QUANTILES)
+    found = np.tile(overall[:, None], task_count + 1)
+    for place in range(task_count):
+        own = residual[task == place]
+        if len(own):
+            share = len(own) / (len(own) + PSEUDO_COUNT)
+            found[:, place] += share * (np.quantile(own, QUANTILES) - overall)
+    return found
 
 
 def ridge(columns: Floats, target: Floats) -> tuple[float, Floats, Floats]:

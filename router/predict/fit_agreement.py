@@ -16,6 +16,8 @@ from router.answers import answer_of, options_of
 from router.predict.agreement import COLUMNS, SHAPE, SLOPES, Acceptance, Given, Mask, Votes, grouped, shape_of, voters
 from router.predict.calibrate import sigmoid
 from router.predict.labels import Floats, Indices, shrunk_means
+from router.predict.sureness import COLUMNS as SURENESS_COLUMNS
+from router.predict.sureness import LEAST_ROWS, PENALTY, Sureness, scales
 
 SUBSETS = 6
 """Random subsets of models per query."""
@@ -33,13 +35,16 @@ PSEUDO_COUNT = 10.0
 """Responses that the overall length weighs in a task's."""
 
 
-def read_answers(prompts: Sequence[str], responses: Sequence[Sequence[str]], output_tokens: Floats) -> Given:
+def read_answers(
+    prompts: Sequence[str], responses: Sequence[Sequence[str]], output_tokens: Floats, logprob: Floats | None = None
+) -> Given:
     """Answers of every query and model.
 
     Args:
         prompts: n texts.
         responses: n rows of m responses.
         output_tokens: shape (n, m); NaN counts as 0.
+        logprob: shape (n, m), mean log-probability per token; NaN where unknown.
     """
     group = np.full(output_tokens.shape, -1, dtype=np.int64)
     shape = np.zeros((*output_tokens.shape, len(SHAPE)))
@@ -48,7 +53,13 @@ def read_answers(prompts: Sequence[str], responses: Sequence[Sequence[str]], out
         answers = [answer_of(response, options) for response in given]
         group[row] = grouped([answer.key for answer in answers])
         shape[row] = [shape_of(answer, text, prompt) for answer, text in zip(answers, given, strict=True)]
-    return Given(group=group, shape=shape, length=np.log1p(np.nan_to_num(output_tokens)))
+    unknown = np.full(output_tokens.shape, np.nan)
+    return Given(
+        group=group,
+        shape=shape,
+        length=np.log1p(np.nan_to_num(output_tokens)),
+        logprob=unknown if logprob is None else logprob,
+    )
 
 
 def fit_acceptance(
@@ -101,7 +112,52 @@ def fit_acceptance(
     penalty[: 1 + len(COLUMNS) + leaves + tasks] = LABEL_PENALTY
     penalty[: 1 + len(COLUMNS)] = COLUMN_PENALTY
     penalty[0] = 0.01
-    return replace(scaled, weights=ridge_logistic(design, labels, weight, penalty))
+    fitted = replace(scaled, weights=ridge_logistic(design, labels, weight, penalty))
+    masks = (np.concatenate([called, called[there]]), np.concatenate([first[3], second[3][there]]))
+    sureness = fit_sureness(
+        given.logprob, source, masks, task, tasks, scored=design @ fitted.weights, labels=labels, weight=weight
+    )
+    return replace(fitted, sureness=sureness)
+
+
+def fit_sureness(
+    logprob: Floats,
+    source: Indices,
+    masks: tuple[Mask, Mask],
+    task: Indices,
+    tasks: int,
+    *,
+    scored: Floats,
+    labels: Floats,
+    weight: Floats,
+) -> Sureness | None:
+    """What log-probabilities add to the answers' log-odds; None where too few of them are known.
+
+    Args:
+        logprob: shape (n, m).
+        source: shape (rows,), query of each judged answer.
+        masks: shape (rows, m) each, who was asked and who stands behind the answer.
+        task: shape (n,).
+        tasks: number of tasks.
+        scored: shape (rows,), log-odds without log-probabilities.
+        labels: shape (rows,), quality of the answers.
+        weight: shape (rows,).
+    """
+    scale = scales(logprob, task, tasks)
+    if scale is None:
+        return None
+    found = Sureness(
+        center=scale[0],
+        scale=scale[1],
+        weights=np.zeros(SURENESS_COLUMNS),
+        share=np.isfinite(logprob).mean(axis=0),
+    )
+    columns, known = found.columns(logprob[source], *masks, task[source], scored)
+    if known.sum() < LEAST_ROWS:
+        return None
+    penalty = np.full(SURENESS_COLUMNS, PENALTY)
+    weights = ridge_logistic(columns[known], labels[known], weight[known], penalty, offset=scored[known])
+    return replace(found, weights=weights)
 
 
 def subsets(count: int, dearness: Floats, random: np.random.Generator) -> tuple[Indices, Mask]:
@@ -161,11 +217,16 @@ def fit_votes(group: Indices, quality: Floats, expected: Floats, rows: Indices, 
     return Votes(support=support, prior=prior, doubt=doubt, silence=silence, base=base)
 
 
-def ridge_logistic(columns: Floats, labels: Floats, weight: Floats, penalty: Floats) -> NDArray[np.float64]:
-    """Weights of a logistic regression with a ridge of its own for every column, by Newton's method."""
+def ridge_logistic(
+    columns: Floats, labels: Floats, weight: Floats, penalty: Floats, offset: Floats | float = 0.0
+) -> NDArray[np.float64]:
+    """Weights of a logistic regression with a ridge of its own for every column, by Newton's method.
+
+    `offset`: log-odds that are given, shape (n,).
+    """
     weights = np.zeros(columns.shape[1])
     for _ in range(30):
-        chance = sigmoid(columns @ weights)
+        chance = sigmoid(columns @ weights + offset)
         gradient = columns.T @ (weight * (labels - chance)) - penalty * weights
         curvature = (columns * (weight * chance * (1.0 - chance) + 1e-9)[:, None]).T @ columns + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)

@@ -160,7 +160,7 @@ def certify_drop(
     full = float(reference_cost_usd.mean()) if walk.n else 0.0
     if walk.held and walk.spent[walk.cheapest()] < full:
         best = walk.cheapest()
-        lower = max(-max_drop, difference_lower(quality[best].tolist(), reference.tolist(), confidence))
+        lower = difference_lower(quality[best].tolist(), reference.tolist(), confidence, refuted=-max_drop)
         return walk.promise(best, float((quality[best] - reference).mean()), lower, full)
     what = f"a drop of at most {max_drop:g}"
     return walk.shortfall(what, offset=-max_drop, aim=-max_drop, least=1 - max_drop, full_usd=full)

@@ -42,11 +42,9 @@ def centered(positions: Indices, shares: Floats, scale: float) -> Floats:
 
     Centred, "unknown" stands for the training mix, and a ridge on these columns shrinks each label toward it.
     """
-    rows = np.zeros((len(positions), len(shares)))
-    known = positions >= 0
-    rows[known] = -shares
-    rows[np.flatnonzero(known), positions[known]] += 1.0
-    return rows * scale
+    places = positions[:, None]
+    hot = (places == np.arange(len(shares))).astype(np.float64)
+    return np.where(places >= 0, (hot - shares) * scale, 0.0)
 
 
 def shrunk_means(values: Floats, positions: Indices, parents: Floats, count: int, pseudo_count: float) -> Floats:

@@ -32,10 +32,16 @@ class Matrix:
     responses: tuple[tuple[str, ...], ...]
     """n rows of m texts; empty where a model was not asked, or its answer was not recorded."""
     quality: Floats
-    """Shape (n, m)."""
+    """Shape (n, m); the mean, where a query was asked several times."""
+    response_quality: Floats
+    """That of the very response in `responses`."""
     cost_usd: Floats
     input_tokens: Floats
     output_tokens: Floats
+    latency_s: Floats
+    """NaN also where it was not recorded."""
+    logprob: Floats
+    """Mean log-probability of a response's tokens; the same."""
     sha256: str
     """Hash of everything above: the same outcomes in any order and file format give the same."""
 
@@ -75,7 +81,8 @@ def read_matrix(table: pa.Table) -> Matrix:
 
     def grid(name: str) -> Floats:
         values = np.full((len(ids), len(models)), np.nan)
-        values[id_of, model_of] = table[name].to_numpy()
+        if name in table.column_names:
+            values[id_of, model_of] = table[name].to_numpy()
         return values
 
     responses = np.full((len(ids), len(models)), "", dtype=object)
@@ -99,9 +106,12 @@ def read_matrix(table: pa.Table) -> Matrix:
         subtasks=tuple(map(str, subtasks[first])),
         responses=tuple(map(tuple, responses.tolist())),
         quality=grid("quality"),
+        response_quality=grid("response_quality" if "response_quality" in table.column_names else "quality"),
         cost_usd=grid("cost_usd"),
         input_tokens=grid("input_tokens"),
         output_tokens=grid("output_tokens"),
+        latency_s=grid("latency_s"),
+        logprob=grid("logprob"),
         sha256="",
     )
     return replace(unhashed, sha256=_hash(unhashed))
@@ -115,6 +125,11 @@ def _hash(matrix: Matrix) -> str:
         hashed.update("".join(f"{len(name)}:{name}" for name in names).encode("utf-8", "surrogatepass"))
     for values in (matrix.quality, matrix.cost_usd, matrix.input_tokens, matrix.output_tokens):
         hashed.update(values.tobytes())
+    for values in (matrix.latency_s, matrix.logprob):
+        if np.isfinite(values).any():
+            hashed.update(values.tobytes())
+    if not np.array_equal(matrix.response_quality, matrix.quality, equal_nan=True):
+        hashed.update(matrix.response_quality.tobytes())
     return hashed.hexdigest()
 
 

@@ -24,9 +24,8 @@ NAMES = {"local/minilm": VERSION}
 """Embedders by the name that `clearbar train --embedding` and policies call them, with what their vectors depend on."""
 DIMENSIONS = 64
 """Directions kept."""
-LENGTH = 2.0
-"""Deviation of the leading direction, that of the n-grams' columns; the others keep their smaller ones, so that the
-ridge trusts them less."""
+LEAST = 1e-3
+"""Deviation below which a direction is noise of rounding, and dropped; vectors have length 1."""
 BATCH = 64
 """Texts embedded at once; a batch is of like length, and its numbers do not depend on it."""
 
@@ -104,15 +103,18 @@ def embed(texts: Sequence[str]) -> tuple[Floats, int]:
 
 
 def fit_meaning(vectors: Floats, truncated: int = 0) -> Meaning:
-    """Principal directions of the training texts' vectors, shape (n, 384); no labels are looked at."""
+    """Principal directions of the training texts' vectors, shape (n, 384), each with deviation 1.
+
+    No labels are looked at. Directions that kept their own deviations routed worse on three of four public tables.
+    """
     center = vectors.mean(axis=0, dtype=np.float64)
     inside = vectors - center
     values, axes = np.linalg.eigh(inside.T @ inside / len(vectors))
-    leading = np.argsort(-values)[: min(DIMENSIONS, len(vectors) - 1)]
+    leading = np.argsort(-values, kind="stable")[:DIMENSIONS]
+    leading = leading[values[leading] > LEAST**2]
     # The sign of an eigenvector is arbitrary; it is fixed, so that the same texts give the same artifact.
     kept = axes[:, leading] * np.sign(axes[np.abs(axes[:, leading]).argmax(axis=0), leading])
-    widest = max(float(np.sqrt(max(values[leading[0]], 0.0))), 1e-6) if len(leading) else 1.0
-    return Meaning(center.astype(np.float32), (kept * (LENGTH / widest)).astype(np.float32), truncated)
+    return Meaning(center.astype(np.float32), (kept / np.sqrt(values[leading])).astype(np.float32), truncated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

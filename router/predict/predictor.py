@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from router.decisions import Prediction, TaskGuess
+from router.decisions import Pace, Prediction, TaskGuess
 from router.errors import ArtifactError
 from router.predict import artifact as artifacts
 from router.predict.calibrate import logit
@@ -16,6 +16,7 @@ from router.predict.cascade import Cascade, Choice, Climb
 from router.predict.cost import CostModel
 from router.predict.dial import spread
 from router.predict.labels import Floats, Labels
+from router.predict.latency import recorded_pace
 from router.predict.meaning import Reader
 from router.predict.promises import Promises
 from router.predict.quality import QualityModel
@@ -33,7 +34,10 @@ class Predictions:
     quality_high: Floats
     output_tokens: Floats
     """Expected (mean) output tokens."""
+    output_tokens_p50: Floats
+    """Half of the answers are at most so long: what routing goes by."""
     output_tokens_p95: Floats
+    """95 of 100 answers are at most so long: what a hold on a budget needs."""
     input_tokens: Floats
     cost_usd: Floats
     """Expected USD at the training table's prices, steadied toward the task's mean (`cost.REQUEST_SHARE`):
@@ -58,6 +62,7 @@ class Predictor:
         self._dial = (arrays["dial_lambdas"], arrays["dial_costs"])
         self.cascade: Cascade | None = Cascade.from_arrays(arrays) if "cascade_stops" in arrays else None
         """None: training found nothing that looking at answers could tell."""
+        self._latency: Floats | None = arrays.get("latency_s")
         self.promises = Promises.from_arrays(arrays, self.models, self.tasks)
 
     @classmethod
@@ -97,12 +102,20 @@ class Predictor:
             many.quality_low[0].tolist(),
             many.quality_high[0].tolist(),
             many.output_tokens[0].tolist(),
+            many.output_tokens_p50[0].tolist(),
             many.output_tokens_p95[0].tolist(),
             strict=True,
         )
         return {
-            model: Prediction(quality=q, quality_low=low, quality_high=high, output_tokens=mean, output_tokens_p95=p95)
-            for model, (q, low, high, mean, p95) in zip(self.models, columns, strict=True)
+            model: Prediction(
+                quality=q,
+                quality_low=low,
+                quality_high=high,
+                output_tokens=mean,
+                output_tokens_p50=half,
+                output_tokens_p95=most,
+            )
+            for model, (q, low, high, mean, half, most) in zip(self.models, columns, strict=True)
         }
 
     def predict_many(
@@ -114,15 +127,16 @@ class Predictor:
         columns = self._quality.heads.design(embedded, task, cell)
         quality, low, high = self._quality.predict(columns, task, cell)
         lengths = np.fromiter(map(len, texts), dtype=np.float64, count=len(texts))
-        input_tokens, mean, p95 = self._cost.tokens(columns, lengths)
+        tokens = self._cost.tokens(columns, lengths, task)
         return Predictions(
             quality=quality,
             quality_low=low,
             quality_high=high,
-            output_tokens=mean,
-            output_tokens_p95=p95,
-            input_tokens=input_tokens,
-            cost_usd=self._cost.cost_usd(input_tokens, mean, task),
+            output_tokens=tokens.written,
+            output_tokens_p50=tokens.written_p50,
+            output_tokens_p95=tokens.written_p95,
+            input_tokens=tokens.read,
+            cost_usd=self._cost.cost_usd(tokens, task),
         )
 
     def dial(self, points: int, strategy: str = "single") -> Floats:
@@ -143,6 +157,12 @@ class Predictor:
         """Positions of a task and of its subtask; -1 where training did not know them."""
         at, cell = self._labels.encode([task], [subtask])
         return int(at[0]), int(cell[0])
+
+    def pace(self, model: str, task: str | None) -> Pace | None:
+        """How long a model's recorded calls took in a task; None where too few of them say so."""
+        if self._latency is None or model not in self.models:
+            return None
+        return recorded_pace(self._latency, self.models.index(model), self.labels(task, None)[0], model)
 
     def choice(self, price: float, task: int, leaf: int) -> Choice | None:
         """Whether to climb a ladder at a price of quality, in quality per USD; None without cascades."""

@@ -1,7 +1,7 @@
 """What an artifact may promise: its held-out outcomes at every operating point, and the bars they carry.
 
-Training keeps what each strategy did with queries it had not seen. A policy's bar is held against them when it is
-first asked for, so a bar can change without training again.
+Training keeps what each strategy did with queries it had not seen, so a bar can change without training again. A
+policy's bars are held against them when a router starts, those that a request raises when they are first asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.policy import Bar
 from router.predict.guarantee import Promise, Shortfall, certify_drop, certify_min
 from router.predict.labels import Floats, Indices
 
@@ -51,6 +52,11 @@ class Asked:
     max_drop: float | None
     versus: str | None
     confidence: float
+
+    @classmethod
+    def of(cls, bar: Bar) -> Asked:
+        """What a policy's bar asks."""
+        return cls(minimum=bar.min, max_drop=bar.max_drop, versus=bar.vs, confidence=bar.confidence)
 
 
 class Promises:

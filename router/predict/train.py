@@ -18,6 +18,7 @@ from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant
 from router.predict.fit_agreement import read_answers
 from router.predict.fit_cascade import can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
+from router.predict.latency import fit_latency
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
 from router.predict.meaning import NAMES, Reader, embed, fit_meaning, require
 from router.predict.promises import Promises, thinned
@@ -99,6 +100,9 @@ class _Training:
         lambdas, costs = trace(final, expected_cost)
         arrays = {**reader.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
         arrays |= {"dial_lambdas": lambdas, "dial_costs": costs}
+
+        if np.isfinite(self.matrix.latency_s).any():
+            arrays["latency_s"] = fit_latency(self.matrix.latency_s, self.task, len(self.labels.tasks))
 
         learned = self.learned(crossed)
         whole = np.flatnonzero(self.matrix.complete)
@@ -190,8 +194,8 @@ class _Training:
                 logistic[out] = heads.logistic(columns[out])
                 if number == 0:
                     costs = self.cost(columns, rest)
-                    read, written, _ = costs.tokens(columns[out], self.lengths[out])
-                    cost[out] = costs.cost_usd(read, written, self.task[out])
+                    tokens = costs.tokens(columns[out], self.lengths[out], self.task[out])
+                    cost[out] = costs.cost_usd(tokens, self.task[out])
             loss = best_share(table, logistic, self.matrix.quality)[0]
             tried.append((loss, number, _CrossFitted(table=table, logistic=logistic)))
         _, number, crossed = min(tried, key=lambda item: item[:2])
@@ -231,8 +235,9 @@ class _Training:
                 [matrix.texts[row] for row in rows],
                 [matrix.responses[row] for row in rows],
                 matrix.output_tokens[rows],
+                matrix.logprob[rows],
             ),
-            quality=matrix.quality[rows],
+            quality=matrix.response_quality[rows],
             cost_usd=matrix.cost_usd[rows],
             expected=learned[rows],
             expected_cost=expected_cost[rows],

@@ -136,6 +136,21 @@ class Ledger:
             (after, limit),
         )
 
+    def recent_calls(self, since_us: int, limit: int = 10_000) -> list[dict[str, Any]]:
+        """How long answered and timed out calls took, by model and task: the newest, oldest first.
+
+        Args:
+            since_us: only calls after this moment, in microseconds since 1970.
+            limit: at most so many.
+        """
+        rows = self.rows(
+            "SELECT a.model, r.task, a.at_us, a.latency_s FROM attempts AS a JOIN requests AS r ON r.id = a.request_id "
+            "WHERE a.at_us > ? AND (a.outcome = 'ok' OR a.error LIKE 'ProviderTimeoutError%') "
+            "ORDER BY a.at_us DESC LIMIT ?",
+            (since_us, limit),
+        )
+        return rows[::-1]
+
     def spend_by(self, *names: str) -> list[dict[str, Any]]:
         """Requests, billed calls, known cost and unpriced calls per group of tag or attempt columns, dearest first.
 

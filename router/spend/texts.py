@@ -18,6 +18,7 @@ from typing import Any
 from router.answers import response_text
 from router.errors import StoreError
 from router.redact import cleaned
+from router.stores.private import keep_private
 from router.stores.sqlite import Database
 from router.types import Request, to_json
 
@@ -59,6 +60,7 @@ class Texts:
     def __init__(
         self, folder: Path, *, is_redacted: bool = True, keep_days: int = 30, tasks: Collection[str] | None = None
     ) -> None:
+        keep_private(folder / FILE)
         self._db = Database(folder / FILE, MIGRATIONS, busy_timeout_s=BUSY_TIMEOUT_S)
         self._is_redacted, self._keep_us = is_redacted, keep_days * DAY_US
         self._tasks = None if tasks is None else frozenset(tasks)

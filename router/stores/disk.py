@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.errors import StoreError
+from router.stores.eviction import LEFT, Kept, victims
 from router.stores.forks import ForkSafe
+from router.stores.private import keep_folder_private
 
 if TYPE_CHECKING:
     import diskcache
@@ -26,18 +29,24 @@ BUSY_TIMEOUT_S = 1.0
 """A request waits no longer than this for other processes that write to the store."""
 WRITES_PER_CULL = 512
 """Looking for entries to evict at each write, as diskcache does by itself, doubles a write's cost."""
+REMEMBERED = 50_000
+"""Entries of which a process counts how often it was asked for them."""
 
 
 class TextStore(ForkSafe):
-    """Text by key, shared by threads and processes, bounded in size (the oldest entries go first).
+    """Text by key, shared by threads and processes, bounded in size; what goes first: `router.stores.eviction`.
 
     A store that is damaged, locked or full counts as empty and says so in the log: no request fails for it.
     """
 
     def __init__(self, directory: Path, *, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> None:
-        self._directory, self._failures = directory, _failures()
+        self._directory, self._failures, self._limit_bytes = directory, _failures(), size_limit_bytes
+        keep_folder_private(directory)
         self._cache = _open(directory, size_limit_bytes)
         self._writes = itertools.count(1)
+        self._asked: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        """Key -> how often, and the clock then; of this process alone, because a write per hit would cost more."""
+        self._clock = _newest_clock(self._cache)
         super().__init__()
 
     def get(self, key: str) -> str | None:
@@ -52,15 +61,25 @@ class TextStore(ForkSafe):
         except self._failures as error:
             self._tell(error)
             return None
+        if text is not None:
+            self._note(key)
         return text
 
-    def set(self, key: str, text: str, *, expire_s: float) -> None:
-        """Keep a text for so many seconds."""
+    def set(self, key: str, text: str, *, expire_s: float, owner: str = "", usd: float = 0.0) -> None:
+        """Keep a text for so many seconds.
+
+        Args:
+            key: its name.
+            text: what is kept.
+            expire_s: for how long.
+            owner: whose it is, without spaces; who holds most loses first when the store is full.
+            usd: what it cost to make.
+        """
         try:
             with self._lock:
-                self._cache.set(key, text, expire=expire_s)
+                self._cache.set(key, text, expire=expire_s, tag=f"{owner} {usd:.9g} {self._clock:.9g}")
                 if next(self._writes) % WRITES_PER_CULL == 0:
-                    self._cache.cull()
+                    self._cull()
         except self._failures as error:
             self._tell(error)
 
@@ -83,6 +102,35 @@ class TextStore(ForkSafe):
         """Drop everything; how many entries there were."""
         with self._lock:
             return int(self._cache.clear())
+
+    def _note(self, key: str) -> None:
+        hits, _ = self._asked.pop(key, (1, 0.0))
+        self._asked[key] = (hits + 1, self._clock)
+        while len(self._asked) > REMEMBERED:
+            self._asked.popitem(last=False)
+
+    def _cull(self) -> None:
+        self._cache.expire()
+        volume = self._cache.volume()
+        if volume <= self._limit_bytes:
+            return
+        rows = self._cache._sql(
+            "SELECT key, tag, MAX(size, LENGTH(CAST(value AS BLOB)), 1) FROM Cache WHERE raw = 1"
+        ).fetchall()
+        kept = [self._kept(key, tag, size) for key, tag, size in rows]
+        self._clock = max([self._clock, *(one.clock for one in kept)])
+        # The file holds more than the texts; what may stay of them shrinks in proportion.
+        most = LEFT * self._limit_bytes / volume * sum(one.size for one in kept)
+        gone, clock = victims(kept, most)
+        for key in gone:
+            self._cache.delete(key)
+            self._asked.pop(key, None)
+        self._clock = max(self._clock, clock)
+
+    def _kept(self, key: str, tag: object, size: int | None) -> Kept[str]:
+        owner, usd, clock = _read_tag(tag)
+        hits, asked = self._asked.get(key, (1, 0.0))
+        return Kept(key, owner, size or 1, usd, hits, max(clock, asked))
 
     def _tell(self, error: Exception) -> None:
         reason = str(error) or type(error).__name__
@@ -154,6 +202,21 @@ def _open(directory: Path, size_limit_bytes: int) -> diskcache.Cache:
         )
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{directory}: the cache cannot be opened ({error}); delete the folder") from error
+
+
+def _read_tag(tag: object) -> tuple[str, float, float]:
+    """Owner, USD and clock of an entry; nothing of one that was written otherwise."""
+    parts = tag.split(" ") if isinstance(tag, str) else []
+    try:
+        owner, usd, clock = parts
+        return owner, max(0.0, float(usd)), max(0.0, float(clock))
+    except ValueError:
+        return "", 0.0, 0.0
+
+
+def _newest_clock(cache: diskcache.Cache) -> float:
+    rows = cache._sql("SELECT tag FROM Cache ORDER BY store_time DESC LIMIT 1").fetchall()
+    return _read_tag(rows[0][0])[2] if rows else 0.0
 
 
 def _is_own_file(name: str | None) -> bool:

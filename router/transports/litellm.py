@@ -155,10 +155,13 @@ def _arguments(call: Call, key: str | None, library: Any) -> dict[str, Any]:
     if arguments.get("tools"):
         # Otherwise litellm looks among the tools for servers of its own proxy, and needs a package it does not declare.
         arguments["_skip_mcp_handler"] = True
-    if call.deployment.api_base and _speaks_openai(call.deployment.call, library):
+    is_users_own = call.deployment.api_base and _speaks_openai(call.deployment.call, library)
+    if call.wants_logprobs and (is_users_own or _tells_logprobs(call.deployment.call, library)):
+        arguments.setdefault("logprobs", True)
+    if is_users_own:
         # litellm knows nothing of the model behind an address of the user's; without this it refuses or drops
         # parameters that its table of OpenAI's own models does not allow.
-        arguments["allowed_openai_params"] = [name for name in call.params if name in OPENAI_PARAMS - SDK_PARAMS]
+        arguments["allowed_openai_params"] = [name for name in arguments if name in OPENAI_PARAMS - SDK_PARAMS]
     if extra:
         arguments["extra_body"] = {**(arguments.get("extra_body") or {}), **extra}
     if call.stream:
@@ -174,6 +177,11 @@ def _arguments(call: Call, key: str | None, library: Any) -> dict[str, Any]:
 def _speaks_openai(name: str, library: Any) -> bool:
     provider = name.partition("/")[0]
     return provider in ("openai", "azure") or provider in library.openai_compatible_providers
+
+
+def _tells_logprobs(name: str, library: Any) -> bool:
+    """Whether a provider tells the probability of its tokens, as far as litellm knows."""
+    return "logprobs" in (library.get_supported_openai_params(model=name) or ())
 
 
 def _is_parameter(name: str, library: Any) -> bool:

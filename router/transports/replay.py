@@ -19,6 +19,8 @@ class Recorded:
     input_tokens: int
     output_tokens: int
     version: str | None = None
+    logprob: float | None = None
+    """Mean log-probability of its tokens; told to a call that asks for it."""
 
 
 class ReplayTransport:
@@ -38,7 +40,10 @@ class ReplayTransport:
         return cls(
             {
                 (row[by], row["model"]): Recorded(
-                    response=row["response"], input_tokens=row["input_tokens"], output_tokens=row["output_tokens"]
+                    response=row["response"],
+                    input_tokens=row["input_tokens"],
+                    output_tokens=row["output_tokens"],
+                    logprob=row.get("logprob"),
                 )
                 for row in rows
             }
@@ -68,9 +73,12 @@ class ReplayTransport:
             recorded = self._answers.get((text, call.model))
         if recorded is None:
             raise ModelNotFoundError(f"no recorded answer of {call.model} to this request", model=call.model)
-        return chat_payload(
+        payload = chat_payload(
             recorded.version or call.model,
             recorded.response,
             input_tokens=recorded.input_tokens,
             output_tokens=recorded.output_tokens,
         )
+        if call.wants_logprobs and recorded.logprob is not None:
+            payload["choices"][0]["logprobs"] = {"content": [{"token": recorded.response, "logprob": recorded.logprob}]}
+        return payload

@@ -24,6 +24,7 @@ LEVELS = [
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
     ["router.transports"],
+    ["router.pace"],
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
     ["router.decide", "router.hindsight", "router.replay"],
@@ -42,6 +43,7 @@ ONE_DOOR = {
     "tokenizers": "router/embedding/pieces.py",
     "datasets": "evals/sources/hub.py",
     "ragas": "evals/scorers/ragas.py",
+    "genai_prices": "router/spend/prices/installed.py",
 }
 FOR_EVALS = (
     "router",

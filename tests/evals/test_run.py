@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.outcomes import outcome_rows
 from evals.plan import plan_run
 from evals.runner import Progress, execute
 from evals.store import Run
@@ -266,6 +267,7 @@ def test_ctrl_c_keeps_what_is_in_flight(suite: Suite, make_router: Callable[...,
 KILLED = """
 import sys
 from pathlib import Path
+from evals.outcomes import outcome_rows
 from evals.plan import plan_run
 from evals.runner import execute
 from evals.store import Run
@@ -361,3 +363,16 @@ def test_one_wait_for_the_disk_can_serve_many_answers(tmp_path: Path) -> None:
         run.append(*(Result(cell=cell, score=Scored(1.0), cost_usd=0.5) for cell in cells))
     assert [result.cell for result in run.history()] == cells
     assert {result.list_cost_usd for result in run.history()} == {0.5}
+
+
+def test_how_sure_a_model_was_is_kept_where_the_provider_tells_it(
+    suite: Suite, make_router: Callable[..., Router], tmp_path: Path
+) -> None:
+    def told(call: Call) -> dict[str, object]:
+        message = {"role": "assistant", "content": right(call)}
+        tokens = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}]}
+        return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": tokens}]}
+
+    run = Run(tmp_path / "run")
+    ran(run, suite, make_router(small=told, large=right), "small", "large")
+    assert {(row["model"], row["logprob"]) for row in outcome_rows(run)} == {("small", -1.0), ("large", None)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -303,11 +305,62 @@ def test_a_learned_decision_lists_predictions_intervals_and_dollars_and_can_be_m
     assert (found.is_same, found.differences) == (True, ())
 
 
+def test_a_candidate_says_what_95_of_100_of_its_calls_cost_at_most(make: Make) -> None:
+    serving = make()
+    plain, short = (serving.explain(prompts()[0], task="sums", **given) for given in ({}, {"max_tokens": 1}))
+    for one, cut in zip(plain.candidates, short.candidates, strict=True):
+        assert one.p95_cost_usd is not None
+        assert one.expected_cost_usd is not None
+        assert cut.p95_cost_usd is not None
+        assert one.p95_cost_usd >= one.expected_cost_usd > cut.p95_cost_usd
+
+
 def test_a_policy_check_asks_the_artifact_what_it_carries(folder: Path) -> None:
     told = CliRunner().invoke(policy_command, ["check", str(folder / "policy.yaml")]).output
     gaps = [line for line in told.splitlines() if line.startswith("no evidence")]
     assert all("0.99" in line for line in gaps[:-1])  # the other two rules hold
     assert "bar drop 0.03 vs large of task sums: the artifact's plan may ask small, no candidate of" in gaps[-1]
+
+
+def test_no_request_waits_for_a_bar_of_the_policy_to_be_certified(make: Make) -> None:
+    serving = make()
+    assert serving._predictor is not None
+    certified = serving._predictor.promises._certified.cache_info
+    known = certified().misses
+    assert known > 0
+    for kind in ("spared", "held", "high", "part", "plain"):
+        serving.explain(prompts()[0], task="sums", tags={"kind": kind})
+    assert certified().misses == known
+    serving.explain(prompts()[0], task="sums", bar=0.931)  # a number that nobody could know of
+    assert certified().misses > known
+
+
+def test_an_artifact_that_is_replaced_under_load_drops_no_request_and_stops_no_router_from_starting(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "swapped"
+    shutil.copytree(folder, place)
+    first = artifact.load(place / "artifact")
+    other = artifact.Artifact(manifest={**first.manifest, "seed": 1}, arrays=first.arrays)
+    replies = {model: "The answer is 579." for model in MODELS}
+
+    def start(number: int) -> str:
+        with router.Router(place / "policy.yaml", tmp_path / f"state-{number}", router.FakeTransport(replies)) as one:
+            return str(one.complete(prompts()[0], task="sums").decision.artifact_version)
+
+    with (
+        router.Router(place / "policy.yaml", tmp_path / "state", router.FakeTransport(replies)) as serving,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked = [pool.submit(serving.complete, prompts()[n % 80], task="sums") for n in range(200)]
+        started = [pool.submit(start, number) for number in range(8)]
+        for number in range(20):
+            artifact.save((other, first)[number % 2], place / "artifact", created="")
+        done = [one.result() for one in asked]
+        versions = {one.result() for one in started}
+    assert {one.decision.artifact_version for one in done} == {first.sha256[:12]}
+    assert {one.decision.strategy for one in done} == {"cascade"}
+    assert versions <= {first.sha256[:12], other.sha256[:12]}
 
 
 def test_a_pinned_model_is_asked_alone(make: Make) -> None:

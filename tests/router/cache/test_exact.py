@@ -31,8 +31,9 @@ class Memory:
     def get(self, key: str) -> str | None:
         return self.texts.get(key)
 
-    def set(self, key: str, text: str, *, expire_s: float) -> None:
+    def set(self, key: str, text: str, *, expire_s: float, owner: str = "", usd: float = 0.0) -> None:
         self.texts[key] = text
+        self.owner = owner
 
     def delete(self, key: str) -> bool:
         return self.texts.pop(key, None) is not None

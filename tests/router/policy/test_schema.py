@@ -97,7 +97,7 @@ MISTAKES = {
     "rules that are a word": (GOOD[GOOD.index("rules:") :], "rules: all\n", "11:1: rules 'all': must be a"),
     "not built: alerts": (LAST, LAST + "\nalerts: []", "17:1: alerts: not supported yet; remove it"),
     "not built: tests": (LAST, LAST + "\ntests: []", "17:1: tests: not supported yet; remove it"),
-    "not built: latency": (LAST, LAST + "\n    max_latency_ms: 9", "max_latency_ms '9': not supported yet; remove it"),
+    "no latency": (LAST, LAST + "\n    max_latency_ms: 0", "max_latency_ms '0': must be greater than or equal to 1"),
     "cache with a strange key": (LAST, LAST + "\n    cache: {max_eror: 1}", "17:13: unknown key 'max_eror'; did"),
     "cache that errs always": (LAST, LAST + "\n    cache: {max_error: 1}", "max_error '1': must be less than or equal"),
     "cache for a while": (LAST, LAST + "\n    cache: {ttl: long}", "17:13: ttl 'long': must be a time such as 90s"),

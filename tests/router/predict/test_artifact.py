@@ -76,7 +76,7 @@ def promote(directory: Path) -> None:
         (lambda d: (d / "manifest.json").unlink(), "cannot be read"),
         (lambda d: (d / "manifest.json").write_text("{"), "not readable as JSON"),
         (lambda d: (d / "manifest.json").write_text("[1]"), "artifact format 'list'"),
-        (lambda d: (d / "manifest.json").write_text('{"format": 2}'), "artifact format 2, this version reads 1"),
+        (lambda d: (d / "manifest.json").write_text('{"format": 1}'), "artifact format 1, this version reads 2"),
         (lambda d: (d / "manifest.json").write_bytes(b"\xff\xfe"), "not readable as JSON"),
         (promote, "altered"),
         (plant_a_pickle, "something else than plain arrays"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.predict import features
 from router.predict.features import BUCKETS, SURFACE_NAMES, WINDOW, Embedder, buckets, surface, windowed
 
 
@@ -79,6 +80,17 @@ def test_the_length_is_that_of_the_whole_text() -> None:
 def test_case_is_not_a_different_word_but_order_is_a_different_pair() -> None:
     assert buckets("Sum It") == buckets("sum it")
     assert buckets("sum it") != buckets("it sum")
+
+
+@pytest.mark.parametrize("text", ["Which ONE?\n(A) Mars\n(B) Venus", "Ann met Bob. Ann paid $5.", "Straße ÉCOLE Ω"])
+def test_who_writes_no_capitals_asks_the_same(embedder: Embedder, text: str) -> None:
+    np.testing.assert_array_equal(embedder.embed(text), embedder.embed(text.lower()))
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_words_are_found_in_ascii_text_as_in_any_other(text: str) -> None:
+    words = features._TOKEN.findall(text.lower())
+    assert [word.decode() for word in features._ASCII_TOKEN.findall(text.lower().encode())] == words
 
 
 def test_importing_the_package_loads_no_training_library() -> None:

@@ -145,14 +145,36 @@ def test_a_store_survives_its_process(store: TextStore, tmp_path: Path) -> None:
     again.close()
 
 
-def test_the_oldest_entries_go_first_when_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextStore]:
     monkeypatch.setattr("router.stores.disk.WRITES_PER_CULL", 10)
-    store = TextStore(tmp_path / "cache", size_limit_bytes=1 << 20)
-    for number in range(100):
-        store.set(str(number), "x" * 40_000, expire_s=60)
-    assert store.get("0") is None
-    assert store.get("99") is not None
-    store.close()
+    made = TextStore(tmp_path / "small", size_limit_bytes=1 << 20)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("size", [40_000, 4_000], ids=["in files", "in rows"])
+def test_the_oldest_entries_go_first_when_all_are_worth_the_same(small: TextStore, size: int) -> None:
+    for number in range(4_000_000 // size):
+        small.set(str(number), "x" * size, expire_s=60)
+    left = [int(key) for key in small.keys()]
+    assert 500_000 < len(left) * size < 1.6 * (1 << 20)
+    assert min(left) > 4_000_000 // size - len(left) - 20
+
+
+def test_what_is_dear_or_asked_often_stays_and_who_floods_loses_only_his_own(small: TextStore, tmp_path: Path) -> None:
+    small.set("dear", "x" * 40_000, expire_s=60, owner="flood", usd=0.01)
+    small.set("often", "x" * 40_000, expire_s=60, owner="flood")
+    small.set("seldom", "x" * 40_000, expire_s=60, owner="flood")
+    small.set("quiet", "x" * 40_000, expire_s=60, owner="quiet")
+    for _ in range(20):
+        small.get("often")
+    for number in range(60):
+        small.set(str(number), "x" * 40_000, expire_s=60, owner="flood")
+    assert {name for name in ("dear", "often", "seldom", "quiet") if small.get(name)} == {"dear", "often", "quiet"}
+    again = TextStore(tmp_path / "small")
+    assert again._clock == small._clock > 0
+    again.close()
 
 
 def test_threads_share_a_store(store: TextStore) -> None:
