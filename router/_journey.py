@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,15 +14,24 @@ from router.cache.flights import LEASE_S
 from router.cache.lifetime import lifetime_s
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
-from router.errors import ConfigurationError, NoRouteError, ProviderError, ProviderUnavailableError, RouterError
-from router.flow import Flow, Heard
+from router.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    NoRouteError,
+    ProviderError,
+    ProviderUnavailableError,
+    RouterError,
+)
+from router.flow import LEAST_TIME_S, Flow, Heard
 from router.pace import PaceMemory
+from router.spend.budget import Denial
 from router.spend.ledger import Ledger
-from router.spend.meter import Meter
+from router.spend.meter import Meter, unbounded
 from router.spend.prices import Price
 from router.spend.texts import Texts
+from router.spend.till import Till
 from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sleep, Wait
-from router.warmth import Memory
+from router.warmth import Known, Memory
 
 if TYPE_CHECKING:
     from router.cache.aside import Aside
@@ -30,18 +39,40 @@ if TYPE_CHECKING:
     from router.cache.tier import Found, SemanticCache
     from router.climb import Listener
 
+HOLD_PAUSE_S = 0.05
+"""Between two looks whether calls under way have made room in a budget."""
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep | Wait, Heard, Any]
 """What a driver runs: it sends each call, sleeps each pause, waits where it must, and says what came of it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Where a router writes down what its requests did."""
+
+    ledger: Ledger
+    texts: Texts | None
+    memory: Memory
+    paces: PaceMemory | None
+    till: Till | None
+    """None: the policy has no budgets."""
+
+    def known(self, request: Request) -> Known:
+        """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
+        known = self.memory.known(request, time.monotonic())
+        return known if self.paces is None else replace(known, pace=self.paces.known(time.time()))
+
+    def squeezed(self, request: Request) -> str | None:
+        """The budget that asks for cheaper routes, if one does."""
+        return None if self.till is None else self.till.squeezed(request)
+
+
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(
-        self, request: Request, ledger: Ledger, texts: Texts | None, memory: Memory, paces: PaceMemory | None
-    ) -> None:
-        self.request, self._ledger, self._texts, self._memory, self._paces = request, ledger, texts, memory, paces
+    def __init__(self, request: Request, books: Books) -> None:
+        self.request, self._ledger, self._texts = request, books.ledger, books.texts
+        self._memory, self._till, self._paces = books.memory, books.till, books.paces
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -120,10 +151,17 @@ class Journey:
 
     def _send(self, call: Call) -> Generator[Call | Sleep, Heard, Heard]:
         self._book()  # the answers of a cascade that goes on
+        if self._till is not None:
+            asked_s = time.monotonic()
+            if denial := (yield from self._hold(self._till, call)):
+                return Heard(now_s=time.monotonic(), outcome=denial)
+            call = replace(call, timeout_s=max(LEAST_TIME_S, call.timeout_s - (time.monotonic() - asked_s)))
         self._sent_s = time.monotonic()
         try:
             heard = yield call
         except ConfigurationError:
+            if self._till is not None and self.meter.held_usd is not None:
+                self._till.release(self.request, len(self.meter.attempts))
             raise  # nothing was sent
         except BaseException as interruption:
             # Cancelled or broken while the provider was working: it may bill, so the ledger must know.
@@ -139,6 +177,19 @@ class Journey:
             # Written together with its request, unless another call follows.
             self._answers[call.model] = self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
         return heard
+
+    def _hold(self, till: Till, call: Call) -> Generator[Sleep, Heard, BudgetExceededError | None]:
+        """Hold what a call may cost; where only calls under way stand in the way, wait for them if that is allowed."""
+        began_s, number = time.monotonic(), len(self.meter.attempts)
+        worst_usd = None if unbounded(self.request) else self.meter.worst_usd(call)
+        while True:
+            told = till.admit(self.request, call, number, worst_usd, self.meter.worst_tokens(call))
+            if not isinstance(told, Denial):
+                self.meter.held_usd = told
+                return None
+            if time.monotonic() + HOLD_PAUSE_S > began_s + min(told.wait_s, call.timeout_s):
+                return told.error
+            yield Sleep(seconds=HOLD_PAUSE_S)
 
     def _book(self) -> None:
         attempts = self.meter.attempts

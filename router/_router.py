@@ -7,14 +7,13 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from router import flow
 from router._drive import adrive, drive
-from router._journey import Journey, Steps
+from router._journey import Books, Journey, Steps
 from router._parts import learner, pace_memory, predictor, semantic_cache, state_folder
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
@@ -29,6 +28,7 @@ from router.policy import Policy, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.meter import output_cap
 from router.spend.texts import open_texts
+from router.spend.till import Till
 from router.stores.disk import TextStore
 from router.transports.base import Transport
 from router.transports.dispatch import DispatchTransport
@@ -65,10 +65,14 @@ class Router:
         self._folder = folder = state_folder(state)
         self.ledger = Ledger(folder / "ledger.sqlite3")
         data = self.policy.data
+        self._books = Books(
+            ledger=self.ledger,
+            texts=open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks),
+            memory=Memory(self.policy.cacheable),
+            paces=pace_memory(self.ledger, self.policy),
+            till=Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None,
+        )
         self._learner = learner(self.ledger, self.policy)
-        self._memory = Memory(self.policy.cacheable)
-        self._paces = pace_memory(self.ledger, self.policy)
-        self._texts = open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._flights, self._aside = Flights(), Aside()
         self._alike = semantic_cache(folder, self.policy, self._predictor)
@@ -164,8 +168,8 @@ class Router:
         self._transport.close()
         self._aside.close()
         self.ledger.close()
-        if self._texts is not None:
-            self._texts.close()
+        if self._books.texts is not None:
+            self._books.texts.close()
         if self._cache is not None:
             self._cache.close()
         if self._alike is not None:
@@ -179,7 +183,7 @@ class Router:
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
-        journey = Journey(request, self.ledger, self._texts, self._memory, self._paces)
+        journey = Journey(request, self._books)
         with self._flights.boarded(self._key(journey)) as leader:
             if entry := self._look_up(journey):
                 return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
@@ -224,10 +228,10 @@ class Router:
 
     def _decide(self, request: Request) -> Ruling:
         experience = self._learner.now() if self._learner is not None else None
-        known = self._memory.known(request, time.monotonic())
-        if self._paces is not None:
-            known = replace(known, pace=self._paces.known(time.time()))
-        return decide(request, self.policy, self._predictor, datetime.now(UTC), experience, known)
+        return decide(
+            request, self.policy, self._predictor, datetime.now(UTC), experience, self._books.known(request),
+            self._books.squeezed(request),
+        )  # fmt: skip
 
     def _key(self, journey: Journey) -> str | None:
         """Fingerprint under which identical requests wait for each other; None for those that do not."""
@@ -263,7 +267,7 @@ class Router:
                     deployment=deployment,
                     kind=request.kind,
                     messages=request.messages,
-                    params=self._params(request, model, is_limited=ruling.limit_usd is not None),
+                    params=self._params(request, model, is_limited=ruling.is_bounded),
                     timeout_s=flow.DEFAULT_TIMEOUT_S,
                     deadline_s=deadline_s,
                     stream=request.stream and ruling.listener is None,

@@ -19,7 +19,7 @@ from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
 from router.pace import TimeLimit
 from router.policy import OFF, Bar, Caching, Policy, Rule, match
-from router.select import Offer, clearing_alone, plan
+from router.select import Offer, cheapest_first, clearing_alone, plan
 from router.spend.meter import choices_of
 from router.tokens import count_request
 from router.types import Request
@@ -41,7 +41,9 @@ class Ruling:
     limit_usd: Decimal | None
     """Upper bound over everything the request may be billed."""
     input_bound: int
-    """Upper bound of its input tokens; only counted under a limit, else 0."""
+    """Upper bound of its input tokens; only counted under a limit or a budget, else 0."""
+    is_bounded: bool
+    """Whether a limit or a budget needs every call to say where its output stops."""
     caching: Caching
     """What the rule says of the cache."""
     clearing: frozenset[str] = frozenset()
@@ -59,6 +61,7 @@ def decide(
     now: datetime,
     experience: Experience | None = None,
     known: Known = UNKNOWN,
+    squeezed: str | None = None,
 ) -> Ruling:
     """Decide about one request at a moment (prices are dated, and evidence expires).
 
@@ -69,6 +72,8 @@ def decide(
         now: the moment.
         experience: what feedback taught; looked at only where the rule learns from feedback.
         known: which providers' prompt caches are warm, which models think, and how long they take.
+        squeezed: the budget that asks for cheaper routes, if one does: then nothing is explored, the caller's own bar
+            yields to the policy's, and a fixed rule's models are taken by price.
 
     Returns:
         The ruling; its decision's `plan` is empty when no model may serve.
@@ -80,8 +85,9 @@ def decide(
     route = _route(request, policy, guess)
     limits = (request.max_cost_usd, route.rule.max_cost_usd if route.rule else None)
     limit = min((limit for limit in limits if limit is not None), default=None)
-    bar = _bar(request, policy, guess, route)
-    bound = count_request(request) if limit is not None else 0
+    bar = _bar(request, policy, guess, route, is_squeezed=squeezed is not None)
+    is_bounded = limit is not None or bool(policy.budgets.about(request.tags))
+    bound = count_request(request) if is_bounded else 0
     lessons = _lessons(experience, policy, guess, route, bar)
     offers: list[Offer] = []
     order: tuple[str, ...] = ()
@@ -110,6 +116,8 @@ def decide(
         offers, fallback = _offers(sheet, route.rule, foresight, is_led=isinstance(learned, LearnedPlan))
         if lessons is not None:
             offers, fallback = lessons.adjust(offers, fallback)
+        if squeezed is not None and route.rule.strategy == "fixed":
+            offers = cheapest_first(offers)
         order, candidates = plan(
             offers,
             strategy=route.rule.strategy,
@@ -118,7 +126,7 @@ def decide(
             learned=learned.order if isinstance(learned, LearnedPlan) else (),
         )
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
-    if lessons is not None and strategy != "cascade" and not _in_tool_loop(request):
+    if lessons is not None and squeezed is None and strategy != "cascade" and not _in_tool_loop(request):
         order, candidates = lessons.explore(order, candidates, offers, share=share, request_id=request.id)
     decision = Decision(
         id=request.id,
@@ -135,6 +143,7 @@ def decide(
         promise=learned.promise if isinstance(learned, LearnedPlan) else learned,
         max_drop=bar.max_drop,
         versus=bar.vs,
+        squeezed=squeezed,
         facts=facts_of(request, now, known, time),
         max_latency_ms=time.most_ms if time is not None else None,
     )
@@ -149,6 +158,7 @@ def decide(
         decision=decision,
         limit_usd=limit,
         input_bound=bound,
+        is_bounded=is_bounded,
         caching=caching,
         clearing=clearing,
         listener=listener,
@@ -259,12 +269,12 @@ def _route(request: Request, policy: Policy, guess: TaskGuess) -> _Route:
     return _Route(policy.rule_name(position), rule.strategy, rule)
 
 
-def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route) -> Bar:
+def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route, *, is_squeezed: bool) -> Bar:
     """The rule's or task's bar, raised by the request; none (0) where no evidence is asked for."""
     if route.rule is None or not route.needs_evidence:
         return Bar(min=0.0)
     bar = policy.bar_of(route.rule, guess.task)
-    is_raised = request.bar is not None and request.bar > bar.min
+    is_raised = request.bar is not None and request.bar > bar.min and not is_squeezed
     return bar.model_copy(update={"min": request.bar}) if is_raised else bar
 
 

@@ -181,6 +181,8 @@ class Decision:
     max_drop: float | None = None
     """Mean quality that may be lost against `versus`, where the bar is a drop."""
     versus: str | None = None
+    squeezed: str | None = None
+    """The budget that asked for cheaper routes, with its share; None where none did."""
     facts: Facts | None = None
     """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
     semantic: Cached | None = None

@@ -93,7 +93,8 @@ class NoRouteError(RouterError):
 class BudgetExceededError(RouterError):
     """A spending limit stands in the way of the call; nothing was sent.
 
-    All amounts are USD. `fits_usd` is the dearest call that would still fit.
+    Amounts are USD, or counts of `unit` (`requests`, `tokens`, `concurrent`). `fits_usd` is the dearest call that would
+    still fit; None where the limit is no money. `retry_after` is in seconds; None: time alone does not help.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class BudgetExceededError(RouterError):
         limit: Decimal,
         settled: Decimal,
         held: Decimal,
-        fits_usd: Decimal,
+        fits_usd: Decimal | None,
+        unit: str = "usd",
         resets_at: str | None = None,
         retry_after: float | None = None,
     ) -> None:
@@ -114,6 +116,7 @@ class BudgetExceededError(RouterError):
         self.settled = settled
         self.held = held
         self.fits_usd = fits_usd
+        self.unit = unit
         self.resets_at = resets_at
         self.retry_after = retry_after
 

@@ -17,7 +17,8 @@ from router.errors import ConfigurationError
 from router.facts import known_again, request_again
 from router.policy import Policy
 from router.predict.value import Scored
-from router.spend.ledger import Ledger, from_pico
+from router.spend.ledger import Ledger
+from router.spend.money import from_pico
 from router.spend.texts import FILE, TextReader
 from router.types import Request
 

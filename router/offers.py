@@ -11,7 +11,7 @@ from router.pace import TimeLimit
 from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
-from router.spend.meter import choices_of, output_cap
+from router.spend.meter import choices_of, output_cap, unbounded
 from router.spend.prices import PER_MILLION, Price, price_on
 from router.spend.usage import tiers_of
 from router.tokens import estimate_tokens
@@ -20,8 +20,6 @@ from router.warmth import Known
 
 TYPICAL_OUTPUT_TOKENS = 256
 """Expected output where no artifact predicts it; only used to compare prices."""
-UNBOUNDED = ("web_search_options", "audio")
-"""Parameters that are billed by something else than text tokens."""
 
 
 class Sheet:
@@ -138,10 +136,8 @@ class Sheet:
                 return f"about {size:,} tokens do not fit its context of {model.context:,}"
         if self.limit is None:
             return None
-        if self.request.has_media:
-            return "the cost of images or audio cannot be bounded, and max_cost_usd asks for a bound"
-        if extras := [name for name in UNBOUNDED if self.request.params.get(name)]:
-            return f"the cost of {extras[0]} cannot be bounded, and max_cost_usd asks for a bound"
+        if what := unbounded(self.request):
+            return f"the cost of {what} cannot be bounded, and max_cost_usd asks for a bound"
         if worst_usd is None:
             return "its price is unknown, and max_cost_usd asks for a bound"
         return f"may cost up to ${worst_usd:f}, above max_cost_usd ${self.limit:f}" if worst_usd > self.limit else None

@@ -86,6 +86,11 @@ def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> 
     )
 
 
+def cheapest_first(offers: Sequence[Offer]) -> list[Offer]:
+    """A fixed rule's offers where a budget asks for cheaper routes: whoever the author lists is good enough."""
+    return sorted(offers, key=_by_cost)
+
+
 def clearing_alone(offers: Sequence[Offer], *, strategy: str, bar: float) -> frozenset[str]:
     """Models that clear the bar on this request by themselves; under `fixed` nobody has been measured, so none."""
     if strategy == "fixed":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 """One chat message as the caller wrote it; never changed on its way to the provider."""
 
-TAG_NAMES = ("team", "feature", "workflow", "run_id", "customer", "agent", "environment")
+TAG_NAMES = ("team", "feature", "workflow", "run_id", "customer", "agent", "environment", "cost_centre")
 """The tags with a name of their own; everything else is free-form."""
 
 
@@ -35,6 +35,7 @@ class Tags:
     customer: str | None = None
     agent: str | None = None
     environment: str | None = None
+    cost_centre: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     """Free-form tags."""
 
@@ -222,6 +223,8 @@ class Attempt:
     usage: Usage | None = None
     cost_usd: Decimal | None = None
     """None: unknown price, or a timeout that the provider may still bill."""
+    held_usd: Decimal | None = None
+    """Upper bound that was held for it while it was under way; None where no budget asked for one."""
     latency_s: float = 0.0
     model_version: str | None = None
     """What the provider says it served."""

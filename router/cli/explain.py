@@ -72,7 +72,7 @@ def _show(decision: Any, past: dict[str, Any] | None, *, as_json: bool) -> None:
 
 def _past(request_id: str, folder: Path) -> dict[str, Any]:
     """A past request as the ledger has it: its end, its decision, its attempts."""
-    from router.spend.ledger import from_pico
+    from router.spend.money import from_pico
 
     with open_ledger(folder) as ledger:
         row, attempts = ledger.request(request_id), ledger.attempts(request_id)

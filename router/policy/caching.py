@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from router.policy.sections import Seconds, Section, one_or_more
 
 Mode = Literal["off", "exact", "shadow", "on"]
 _WORDS = {"false": "off", "no": "off", "true": "on", "yes": "on"}
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 DAY_S = 86_400.0
 
 
@@ -17,23 +17,8 @@ def _mode(value: object) -> object:
     return _WORDS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
-def _seconds(value: object) -> object:
-    if isinstance(value, (int, float)):
-        return value
-    found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("must be a time such as 90s, 30m, 24h or 7d")
-    return int(found[1]) * _SECONDS[found[2]]
-
-
-def _one_or_more(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-class Caching(BaseModel):
+class Caching(Section):
     """Which answers may be served again, and how sure that must be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Annotated[Mode, BeforeValidator(_mode)] = "shadow"
     """`exact`: the same request. `shadow`: also decides about alike ones, learns, and serves none of them. `on`: serves
@@ -42,17 +27,15 @@ class Caching(BaseModel):
     """Upper bound of wrong / hits among answers served to requests that are only alike."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """Of that bound."""
-    ttl: Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str), Field(gt=0, le=365 * DAY_S)] = DAY_S
+    ttl: Annotated[Seconds, Field(gt=0, le=365 * DAY_S)] = DAY_S
     """Seconds (written 90s, 30m, 24h, 7d) for which a stored answer may be served; a hit does not extend them."""
-    fresh_ttl: Annotated[
-        float | None, BeforeValidator(_seconds, json_schema_input_type=str), Field(gt=0, le=365 * DAY_S)
-    ] = None
+    fresh_ttl: Annotated[Seconds | None, Field(gt=0, le=365 * DAY_S)] = None
     """The same for questions with words such as today, latest or price; None: `ttl`. Only the same question gets such
     an answer again, never one that is alike."""
     epoch: str = ""
     """Any text or number; another one starts with no answers, and keeps what was learned about likeness."""
     tags: Annotated[
-        tuple[str, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
+        tuple[str, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
     ] = ()
     """Names of request tags that must be equal for an answer to be served again, such as a document's version."""
 

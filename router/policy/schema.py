@@ -6,67 +6,33 @@ value that belongs to the language but is not built yet is refused, never ignore
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from router.config import is_secretive
+from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
+from router.policy.sections import (
+    Amount,
+    EnvironmentName,
+    Name,
+    Names,
+    NotYet,
+    Section,
+    Tokens,
+    one_or_more,
+)
 from router.spend.prices.entry import PriceEntry
 from router.types import Deployment
 
-NOT_YET = "not supported yet; remove it"
-
-
-def refused(value: object) -> object:  # noqa: ARG001  refused whatever it is
-    """Refuse a key of the language whose feature is not built yet."""
-    raise ValueError(NOT_YET)
-
-
-NotYet = Annotated[Any, BeforeValidator(refused)]
-
-
-def one_or_more(value: object) -> object:
-    """`x` means `[x]`."""
-    return value if isinstance(value, list) else [value]
-
-
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        raise ValueError("must be a finite number")
-    return value
-
-
-def _no_secret(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or is_secretive(value):
-        raise ValueError("must be the NAME of an environment variable (such as OPENAI_API_KEY), not the key itself")
-    return value
+CAPABILITIES = ("tools", "vision", "json", "embedding")
+"""What a request can need beyond text."""
 
 
 def _known_version(value: object) -> object:
     if value != "1":
         raise ValueError("this clearbar reads version 1; write `version: 1`, or upgrade clearbar")
     return value
-
-
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-CAPABILITIES = ("tools", "vision", "json", "embedding")
-"""What a request can need beyond text."""
-Names = Annotated[
-    list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
-]
-Amount = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_finite)]
-"""USD. The bound keeps every product with a token count within the ledger's integers."""
-Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
-EnvironmentName = Annotated[str, AfterValidator(_no_secret)]
-
-
-class Section(BaseModel):
-    """A part of a policy file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
 
 
 class DeploymentEntry(Section):
@@ -245,6 +211,9 @@ class PolicyFile(Section):
     """Directory of price books, relative to the file; the newest one prices the models that state no price here."""
     data: Data = Data()
     learning: Learning = Learning()
-    budgets: NotYet = None
+    budgets: list[BudgetEntry] = []
+    """Spending limits; a call has to fit all that are about it."""
+    required_tags: Annotated[Names, Field(max_length=20)] | None = None
+    """Requests without one of them are `unallocated`; a budget with that scope caps what they spend."""
     alerts: NotYet = None
     tests: NotYet = None

@@ -1,7 +1,8 @@
 """The ledger: one row per provider call and one per request, with the tags on every row; nothing is ever changed.
 
 An attempt is written as soon as it is settled, so a process killed in the middle of a request loses nothing
-that was billed. The last attempt and its request are written together, in one transaction.
+that was billed. The last attempt and its request are written together, in one transaction, and with them their
+holds come to their end.
 """
 
 from __future__ import annotations
@@ -10,78 +11,30 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
+from contextlib import AbstractContextManager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from router.decisions import Decision
+from router.spend.holds import Holds
+from router.spend.ledger_schema import METERS, MIGRATIONS
+from router.spend.money import from_pico, to_pico
+from router.spend.rollups import Rollups
 from router.stores.sqlite import Database
 from router.types import TAG_NAMES, Attempt, Request, to_sparse_json
 
-_TAG_COLUMNS = ", ".join(f"{name} TEXT" for name in TAG_NAMES)
-
-MIGRATIONS = (
-    f"""
-CREATE TABLE requests (
-  id TEXT PRIMARY KEY, at_us INTEGER NOT NULL, kind TEXT NOT NULL, model_asked TEXT, model_served TEXT,
-  task TEXT, rule TEXT, strategy TEXT, bar REAL, policy_version TEXT, artifact_version TEXT,
-  outcome TEXT NOT NULL, error TEXT, cache TEXT NOT NULL, cache_key TEXT, cost_pusd INTEGER, attempts INTEGER NOT NULL,
-  latency_s REAL NOT NULL, decision TEXT, {_TAG_COLUMNS}, tags TEXT NOT NULL
-) WITHOUT ROWID;
-
-CREATE INDEX requests_at ON requests (at_us);
-
-CREATE TABLE attempts (
-  request_id TEXT NOT NULL, number INTEGER NOT NULL, at_us INTEGER NOT NULL, model TEXT NOT NULL, call TEXT NOT NULL,
-  outcome TEXT NOT NULL, error TEXT, model_version TEXT, latency_s REAL NOT NULL, cost_pusd INTEGER,
-  input_tokens INTEGER, output_tokens INTEGER, cached_input_tokens INTEGER, reasoning_tokens INTEGER, usage_source TEXT,
-  {_TAG_COLUMNS}, tags TEXT NOT NULL, PRIMARY KEY (request_id, number)
-) WITHOUT ROWID;
-
-CREATE INDEX attempts_at ON attempts (at_us);
-
-CREATE TABLE feedback (decision_id TEXT NOT NULL, score REAL NOT NULL, at_us INTEGER NOT NULL);
-
-CREATE TABLE outcomes (run_id TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at_us INTEGER NOT NULL);
-"""
-    + "".join(
-        f"""
-CREATE TRIGGER {table}_keep_{verb.lower()} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-        for table in ("requests", "attempts", "feedback", "outcomes")
-        for verb in ("UPDATE", "DELETE")
-    ),
-    """
-CREATE INDEX feedback_decision ON feedback (decision_id);
-
-CREATE TABLE acknowledgements (
-  task TEXT NOT NULL, feedback_row INTEGER NOT NULL, note TEXT NOT NULL, at_us INTEGER NOT NULL
-);
-"""
-    + "".join(
-        f"""
-CREATE TRIGGER acknowledgements_keep_{verb.lower()} BEFORE {verb} ON acknowledgements
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-        for verb in ("UPDATE", "DELETE")
-    ),
+_TAGS = f"{', '.join(TAG_NAMES)}, tags"
+_REQUEST_ROW = (
+    "INSERT INTO requests (id, at_us, kind, model_asked, model_served, task, rule, strategy, bar, policy_version, "
+    "artifact_version, outcome, error, cache, cache_key, cost_pusd, attempts, latency_s, decision, "
+    f"{_TAGS}) VALUES ({', '.join('?' * (20 + len(TAG_NAMES)))})"
 )
-
-PICO = Decimal(10) ** 12
-_NO_USAGE = (None, None, None, None, None)
-_ATTEMPT_ROW = f"INSERT INTO attempts VALUES ({', '.join('?' * (15 + len(TAG_NAMES) + 1))})"  # noqa: S608
-_REQUEST_ROW = f"INSERT INTO requests VALUES ({', '.join('?' * (19 + len(TAG_NAMES) + 1))})"  # noqa: S608
-
-
-def to_pico(cost_usd: Decimal | None) -> int | None:
-    """USD as whole pico-dollars (1e-12 USD), in which sums stay exact; prices have at most 6 decimals per million."""
-    return None if cost_usd is None else int((cost_usd * PICO).to_integral_value(ROUND_HALF_EVEN))
-
-
-def from_pico(cost_pusd: int | None) -> Decimal | None:
-    """Pico-dollars as USD."""
-    return None if cost_pusd is None else cost_pusd / PICO
+_ATTEMPT_ROW = (
+    "INSERT INTO attempts (request_id, number, at_us, model, call, outcome, error, model_version, latency_s, "
+    f"cost_pusd, held_pusd, price_id, service_tier, {', '.join(METERS)}, input_characters, usage_source, "
+    f"{_TAGS}) VALUES ({', '.join('?' * (16 + len(METERS) + len(TAG_NAMES)))})"
+)
 
 
 class Ledger:
@@ -89,11 +42,20 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._db = Database(path, MIGRATIONS)
+        self.holds = Holds(self._db)
+        """What calls in flight may still cost, in the same file and the same transactions."""
+        self.rollups = Rollups(self._db)
+        """Sums by minute and hour, kept while rows are written."""
+
+    def batch(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Several rows in one transaction, which is what makes a thousand of them cheap: all are kept, or none."""
+        return self._db.transaction()
 
     def append_attempt(self, request: Request, number: int, attempt: Attempt) -> None:
-        """Write one settled provider call."""
+        """Write one settled provider call, and end its hold."""
         with self._db.transaction() as connection:
-            _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempt))
+            self._append_attempt(connection, request, number, attempt)
+            self.rollups.wrote(connection, 1)
 
     def append_request(
         self,
@@ -123,8 +85,9 @@ class Ledger:
         first = len(attempts) - unwritten
         with self._db.transaction() as connection:
             for number in range(first, len(attempts)):
-                _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempts[number]))
+                self._append_attempt(connection, request, number, attempts[number])
             _insert(connection, _REQUEST_ROW, row)
+            self.rollups.wrote(connection, unwritten + 1)
 
     def append_feedback(self, decision_id: str, score: float) -> None:
         """Write what somebody thought of an answer: 0 (bad) to 1 (good)."""
@@ -200,7 +163,7 @@ class Ledger:
             raise ValueError(f"cannot group by {', '.join(names) or 'nothing'}; known are {', '.join(allowed)}")
         columns = ", ".join(names)
         rows = self.rows(
-            f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "  # noqa: S608  checked above
+            f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "
             # SQLite's sums are 64-bit: in pico-dollars they would end at 9 million USD.
             f"COALESCE(SUM(cost_pusd / 1000000), 0) AS cost_uusd, COALESCE(SUM(cost_pusd % 1000000), 0) AS rest_pusd, "
             f"SUM(cost_pusd IS NULL) AS unpriced FROM attempts GROUP BY {columns} ORDER BY {columns}"
@@ -218,18 +181,22 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
+        self.holds.close()
         self._db.close()
+
+    def _append_attempt(self, connection: sqlite3.Connection, request: Request, number: int, attempt: Attempt) -> None:
+        _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempt))
+        self.holds.settle(connection, request.id, number, attempt)
 
 
 def _attempt_row(request: Request, number: int, attempt: Attempt) -> tuple[Any, ...]:
     usage = attempt.usage
-    meters: tuple[Any, ...] = _NO_USAGE if usage is None else (
-        usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens, usage.source
-    )  # fmt: skip
+    meters = tuple(None if usage is None else getattr(usage, name) for name in METERS)
     return (
         request.id, number, _now_us(), attempt.model, attempt.call, attempt.outcome, attempt.error,
-        attempt.model_version, attempt.latency_s, to_pico(attempt.cost_usd),
-        *meters, *_tag_values(request),
+        attempt.model_version, attempt.latency_s, to_pico(attempt.cost_usd), to_pico(attempt.held_usd),
+        attempt.price_id, usage and usage.service_tier, *meters, attempt.input_characters, usage and usage.source,
+        *_tag_values(request),
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from router.errors import BudgetExceededError, ProviderError
 from router.spend.prices import Price, price_on
 from router.spend.usage import answer_text, input_characters, tiers_of, usage_of
-from router.types import Attempt, Call, Reply, Usage
+from router.types import Attempt, Call, Reply, Request, Usage
+
+_UNBOUNDED = ("web_search_options", "audio")
 
 
 class Meter:
@@ -31,6 +33,8 @@ class Meter:
         self._prices, self._limit, self._input_tokens = prices, limit_usd, input_tokens
         self._today = datetime.now(UTC).date()
         self._spent_worst = Decimal(0)
+        self.held_usd: Decimal | None = None
+        """Upper bound that budgets hold for the call under way; its attempt tells it."""
         self.attempts: list[Attempt] = []
         self.written = 0
         """How many of the attempts the ledger already has."""
@@ -38,6 +42,10 @@ class Meter:
     def price(self, model: str) -> Price | None:
         """The model's price today, or None when nobody knows it."""
         return price_on(self._prices[model], self._today)
+
+    def worst_tokens(self, call: Call) -> int:
+        """Upper bound of a call's input and output."""
+        return self._input_tokens + (output_cap(call.params) or 0)
 
     def worst_usd(self, call: Call) -> Decimal | None:
         """Upper bound of one attempt, or None when the price is unknown."""
@@ -96,17 +104,26 @@ class Meter:
             error=error[:500] if error else None,
             usage=usage,
             cost_usd=price.cost(usage) if price and usage else cost,
+            held_usd=self.held_usd,
             latency_s=latency_s,
             model_version=version_of(payload) if payload else None,
             price_id=price.id if price else None,
             input_characters=input_characters(call) if usage else None,
         )
         self.attempts.append(attempt)
+        self.held_usd = None
         if attempt.cost_usd is not None:
             self._spent_worst += attempt.cost_usd
         elif self._limit is not None:
             self._spent_worst += self.worst_usd(call) or Decimal(0)
         return attempt
+
+
+def unbounded(request: Request) -> str | None:
+    """What of a request is billed by something else than text tokens, so that no bound is known; None: nothing."""
+    if request.has_media:
+        return "images or audio"
+    return next((name for name in _UNBOUNDED if request.params.get(name)), None)
 
 
 def output_cap(params: Mapping[str, Any]) -> int | None:

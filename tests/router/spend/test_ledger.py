@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from router._request import chat_request
 from router.errors import StoreError
-from router.spend.ledger import Ledger, from_pico, to_pico
+from router.spend.ledger import Ledger
+from router.spend.money import from_pico, to_pico
 from router.types import Attempt, Request, Usage
 
 HI = [{"role": "user", "content": "hi"}]

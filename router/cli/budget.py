@@ -1,0 +1,168 @@
+"""`clearbar budget`: how the policy's limits stand, which calls are held against them, and approvals."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from router.cli.state import STATE, folder_of, open_ledger
+from router.types import to_json
+
+if TYPE_CHECKING:
+    from router.spend.budget import Balance, Budget
+
+POLICY = click.option(
+    "--policy", "path", type=click.Path(path_type=Path), help="Policy file; default as for the library."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+
+
+@click.group()
+def budget() -> None:
+    """Show and approve spending limits."""
+
+
+@budget.command(name="status")
+@POLICY
+@STATE
+@JSON
+def status(path: Path | None, state: Path | None, as_json: bool) -> None:
+    """How every limit stands: settled, held by calls under way, and what is left."""
+    rows = []
+    with open_ledger(folder_of(state)) as ledger:
+        for one in _budgets(path):
+            accounts = ledger.holds.accounts(one)
+            rows += [_row(one, *account) for account in accounts] or [_row(one)]
+    if as_json:
+        click.echo(to_json(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("budget", "scope", "window", "limit", "used", "held", "left", "", box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        settled, held, left = (_amount(row[name], row["unit"]) for name in ("settled", "held", "left"))
+        table.add_row(
+            row["budget"], row["scope"], row["window"], _amount(row["limit"], row["unit"]), settled, held, left,
+            f"{row['used']:.0%}",
+        )  # fmt: skip
+    Console().print(table)
+
+
+@budget.command(name="holds")
+@STATE
+@JSON
+def holds(state: Path | None, as_json: bool) -> None:
+    """The calls under way and what each may still cost, oldest first."""
+    with open_ledger(folder_of(state)) as ledger:
+        rows = ledger.holds.live()
+    if as_json:
+        click.echo(to_json(rows))
+        return
+    for row in rows:
+        age_s = time.time() - row["at_us"] / 1e6
+        click.echo(f"{row['request_id']} attempt {row['number']}: ${row['amount_usd']:f} held for {age_s:.0f} s")
+    click.echo(f"{len(rows)} calls under way")
+
+
+@budget.command(name="approve")
+@click.argument("name")
+@click.option("--more", required=True, help="How much more: USD, or a count for the other limits.")
+@click.option("--for", "values", multiple=True, metavar="TAG=VALUE", help="Whose account, where the scope says `*`.")
+@click.option("--until", type=click.DateTime(), help="UTC; default: the end of the window, of a rolling one 24 hours.")
+@click.option("--note", default="", help="Why.")
+@POLICY
+@STATE
+def approve(
+    name: str, more: str, values: tuple[str, ...], until: datetime | None, note: str, path: Path | None,
+    state: Path | None,
+) -> None:  # fmt: skip
+    """Allow more on a budget that has a step `approve`; kept in the ledger with your name."""
+    from router.spend.money import to_pico
+
+    one = next((one for one in _budgets(path) if one.name == name), None)
+    if one is None:
+        raise click.BadParameter(
+            f"the policy has no budget {name!r}; it has {', '.join(b.name for b in _budgets(path))}"
+        )
+    if not one.needs_approval:
+        raise click.BadParameter(f"budget {name!r} has no step `approve`: change its limit in the policy")
+    try:
+        amount = to_pico(Decimal(more)) if one.unit == "usd" else int(more)
+    except (InvalidOperation, ValueError):
+        raise click.BadParameter(f"{more!r} is no amount", param_hint="--more") from None
+    if amount <= 0:
+        raise click.BadParameter("must be above 0", param_hint="--more")
+    now_us = time.time_ns() // 1000
+    resets_us = one.window.resets_us(now_us) or now_us + 86_400_000_000
+    until_us = resets_us if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1e6)
+    with open_ledger(folder_of(state)) as ledger:
+        ledger.holds.approve(name, _account(one, values), amount, until_us, by=getpass.getuser(), note=note)
+    click.echo(f"approved {_amount(_scaled(one, amount), one.unit)} more on {name} until {_iso(until_us)}")
+
+
+def _budgets(path: Path | None) -> tuple[Budget, ...]:
+    from router.policy import find_policy, load_policy
+
+    policy = load_policy(find_policy(path))
+    if not policy.budgets.each:
+        raise click.ClickException(f"{policy.path}: the policy has no budgets; add `budgets:`")
+    return policy.budgets.each
+
+
+def _account(one: Budget, given: tuple[str, ...]) -> str:
+    from router.types import TAG_NAMES, Tags
+
+    pairs = dict(value.partition("=")[::2] for value in given)
+    for name, allowed in one.scope.items():
+        if allowed is None and name not in pairs:
+            raise click.BadParameter(
+                f"the budget has an account for each {name}: give {name}=VALUE", param_hint="--for"
+            )
+        if allowed is not None:
+            pairs.setdefault(name, allowed[0])
+    named = {name: value for name, value in pairs.items() if name in TAG_NAMES}
+    extra = {name: value for name, value in pairs.items() if name not in (*TAG_NAMES, "model", "provider")}
+    account = one.account(Tags(**named, extra=extra), pairs.get("model", ""), pairs.get("provider", ""))
+    if account is None:
+        raise click.BadParameter("this is nobody's account", param_hint="--for")
+    return account
+
+
+def _row(one: Budget, account: str | None = None, balance: Balance | None = None) -> dict[str, Any]:
+    values = one.values_of(account) if account else {name: "|".join(v) if v else "*" for name, v in one.scope.items()}
+    settled, held, more = (balance.settled, balance.held, balance.allowance) if balance else (0, 0, 0)
+    limit = one.limit + more
+    resets_us = one.window.resets_us(time.time_ns() // 1000)
+    return {
+        "budget": one.name,
+        "scope": ", ".join(f"{name}={value}" for name, value in (values or {}).items()) or "everything",
+        "window": one.window_shown,
+        "unit": one.unit,
+        "limit": _scaled(one, limit),
+        "settled": _scaled(one, settled),
+        "held": _scaled(one, held),
+        "left": _scaled(one, max(0, limit - settled - held)),
+        "used": (settled + held) / limit if limit else 1.0,
+        "resets_at": None if resets_us is None else _iso(resets_us),
+    }
+
+
+def _scaled(one: Budget, amount: int) -> Decimal | int:
+    from router.spend.money import from_pico
+
+    return from_pico(amount) if one.unit == "usd" else amount
+
+
+def _amount(amount: Decimal | int, unit: str) -> str:
+    return f"${amount:f}" if isinstance(amount, Decimal) else f"{amount:,} {unit}"
+
+
+def _iso(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,70 @@
+"""The pieces that the schema of a policy file is made of."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from router.config import is_secretive
+
+NOT_YET = "not supported yet; remove it"
+
+
+def refused(value: object) -> object:  # noqa: ARG001  refused whatever it is
+    """Refuse a key of the language whose feature is not built yet."""
+    raise ValueError(NOT_YET)
+
+
+NotYet = Annotated[Any, BeforeValidator(refused)]
+
+
+def one_or_more(value: object) -> object:
+    """`x` means `[x]`."""
+    return value if isinstance(value, list) else [value]
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _no_secret(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or is_secretive(value):
+        raise ValueError("must be the NAME of an environment variable (such as OPENAI_API_KEY), not the key itself")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[
+    list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
+]
+Amount = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_finite)]
+"""USD. The bound keeps every product with a token count within the ledger's integers."""
+Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+EnvironmentName = Annotated[str, AfterValidator(_no_secret)]
+
+
+class Section(BaseModel):
+    """A part of a policy file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, (int, float)):
+        return value
+    found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be a time such as 90s, 30m, 24h or 7d")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str)]
+"""Seconds, written 90s, 30m, 24h or 7d."""

@@ -1,0 +1,74 @@
+"""A budget that is new to a ledger starts with what has been spent in its window already."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from router.spend.budget import Budget, Unit
+from router.types import TAG_NAMES, Tags
+
+_AMOUNTS: dict[Unit, str] = {
+    "usd": "COALESCE(SUM(cost_pusd), 0)",
+    "requests": "COUNT(*)",
+    "tokens": "COALESCE(SUM(input_tokens + output_tokens), 0)",
+}
+
+
+def backfill(connection: sqlite3.Connection, budgets: Sequence[Budget], now_us: int) -> None:
+    """Book past attempts on the accounts of budgets that this ledger has not known; of the known ones, nothing.
+
+    One pass over the window's attempts for each new scope. Calls that are in flight at this moment are not counted.
+    """
+    for budget in budgets:
+        pattern = _pattern(budget)
+        known = connection.execute("SELECT 1 FROM budget_scopes WHERE pattern = ?", (pattern,)).fetchone()
+        if known is None:
+            if budget.unit in _AMOUNTS:
+                _book(connection, budget, now_us)
+            connection.execute("INSERT INTO budget_scopes VALUES (?, ?)", (pattern, now_us))
+
+
+def _pattern(budget: Budget) -> str:
+    return json.dumps([budget.unit, budget.window.name, sorted(budget.scope.items()), budget.lacking])
+
+
+def _book(connection: sqlite3.Connection, budget: Budget, now_us: int) -> None:
+    names = [*budget.scope, *budget.lacking]
+    columns = {name: f"column{place}" for place, name in enumerate(names)}
+    listed = "".join(f", {_column(name)} AS {alias}" for name, alias in columns.items())
+    start = budget.window.since(now_us)
+    # A call counts in the window in which it was sent.
+    width = 1 if budget.window.unit else max(1, (budget.window.bucket(now_us) - start) // 60)
+    bucket = str(budget.window.bucket(now_us)) if budget.window.unit else f"at_us / {width} * {width}"
+    rows = connection.execute(
+        f"SELECT {bucket} AS bucket{listed}, {_AMOUNTS[budget.unit]} FROM attempts "
+        f"WHERE at_us >= ? AND at_us - latency_s * 1000000 >= ? GROUP BY {', '.join(['bucket', *columns.values()])}",
+        (start, start),
+    ).fetchall()
+    for row in rows:
+        values = dict(zip(names, row[1:-1], strict=True))
+        account = budget.account(_tags(values), values.get("model") or "", values.get("provider") or "")
+        if account is not None:
+            at = row[0] if budget.window.unit else budget.window.bucket(row[0])
+            connection.execute(
+                "INSERT INTO balances (account, bucket, settled) VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET settled = settled + excluded.settled",
+                (account, at, row[-1]),
+            )
+
+
+def _column(name: str) -> str:
+    if name in TAG_NAMES or name == "model":
+        return name
+    if name == "provider":
+        return "substr(call, 1, instr(call || '/', '/') - 1)"
+    return "json_extract(tags, '$.' || " + "'" + json.dumps(name).replace("'", "''") + "')"
+
+
+def _tags(values: dict[str, str | None]) -> Tags:
+    given = {name: value for name, value in values.items() if value is not None}
+    named = {name: value for name, value in given.items() if name in TAG_NAMES}
+    extra = {name: value for name, value in given.items() if name not in (*TAG_NAMES, "model", "provider")}
+    return Tags(**named, extra=extra)

@@ -1,0 +1,296 @@
+"""Holds: what calls in flight may still cost, kept beside what has been settled, so that no limit is ever passed.
+
+A hold is a row with an amount and an owner. It is taken over all accounts of a call in one transaction or not at all,
+and ends with the transaction that writes the call's attempt. When its owner, a process, dies, it is given back: at once
+where the process can be looked for, else as soon as the lease that it renewed has run out. Invariant of every account:
+settled + held <= limit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from router.errors import StoreError
+from router.spend.budget import Balance, Budget, Denial, Leg, crossings, refusal
+from router.spend.money import from_pico, to_pico
+from router.spend.windows import SECOND_US
+from router.stores.processes import is_alive, this_process
+from router.stores.sqlite import Database
+from router.types import Attempt
+
+LEASE_S = 30.0
+"""How long holds outlive a process that died out of sight: long enough to survive a stall of the whole machine."""
+HEARTBEAT_S = LEASE_S / 3
+SWEEP_S = 1.0
+"""Between two looks for dead processes; a call that is about to be denied looks at once."""
+LATE_DAYS = 7
+"""For so long the accounts of a hold that was given back are remembered, in case its call comes to an end after all."""
+
+log = logging.getLogger(__name__)
+
+
+class Holds:
+    """The accounts of all budgets, in the ledger's file."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._owner, self._pid, self._renewed_us, self._swept_us = "", 0, 0, 0
+        self._beat: threading.Event | None = None
+
+    def take(self, request_id: str, number: int, legs: Sequence[Leg], amount_pusd: int, model: str) -> Denial | None:
+        """Hold what one call may cost, on every account at once; or say why not, and hold nothing.
+
+        Args:
+            request_id: of the call.
+            number: of the attempt, from 0.
+            legs: amount by account, in the account's unit.
+            amount_pusd: upper bound of the call, in pico-dollars.
+            model: for the denial's words.
+        """
+        with self._db.transaction() as connection:
+            now_us = _now_us()
+            self._start_heart()
+            if now_us - self._swept_us > SWEEP_S * SECOND_US:
+                self._sweep(connection, now_us)
+            balances = [_balance(connection, leg, now_us) for leg in legs]
+            denial = refusal(legs, balances, now_us, model)
+            if denial is not None and self._sweep(connection, now_us):
+                balances = [_balance(connection, leg, now_us) for leg in legs]
+                denial = refusal(legs, balances, now_us, model)
+            if denial is not None:
+                return denial
+            self._renew(connection, now_us)
+            connection.executemany(
+                "INSERT INTO balances (account, bucket, held) VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET held = held + excluded.held",
+                [(leg.account, leg.bucket, leg.amount) for leg in legs],
+            )
+            booked = [[leg.account, leg.bucket, leg.budget.unit, leg.amount] for leg in legs]
+            connection.execute(
+                "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, 1)",
+                (request_id, number, self._owner, now_us, amount_pusd, json.dumps(booked)),
+            )
+            _enter(connection, now_us, request_id, number, "hold", held=amount_pusd)
+            connection.executemany(
+                "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (one.account, one.bucket, one.share, one.action, one.budget, one.scope, one.unit, one.limit,
+                     one.used, now_us)
+                    for one in crossings(legs, balances)
+                ],
+            )  # fmt: skip
+        return None
+
+    def settle(self, connection: sqlite3.Connection, request_id: str, number: int, attempt: Attempt) -> None:
+        """End a call's hold with what it cost; within the transaction that writes the attempt.
+
+        A cost that nobody knows counts as all that was held, because a provider may bill it. A call that ends after
+        its hold was given back is booked late: the true cost counts, whatever the limit.
+        """
+        row = connection.execute(
+            "SELECT amount_pusd, legs, is_live FROM holds WHERE request_id = ? AND number = ?", (request_id, number)
+        ).fetchone()
+        cost_pusd = to_pico(attempt.cost_usd)
+        if row is None:
+            if cost_pusd:
+                _enter(connection, _now_us(), request_id, number, "settle", settled=cost_pusd)
+            return
+        held, legs, is_live = row
+        settled_pusd = held if cost_pusd is None else cost_pusd
+        usage = attempt.usage
+        is_free = cost_pusd == 0 and usage is None  # refused or failed: nothing was read
+        actual = {
+            "usd": settled_pusd,
+            "requests": 1,
+            "tokens": None if usage is None else usage.input_tokens + usage.output_tokens,
+            "concurrent": 0,
+        }
+        for account, bucket, unit, amount in json.loads(legs):
+            used = actual[unit]
+            if used is None:
+                used = 0 if is_free else amount
+            connection.execute(
+                "UPDATE balances SET held = held - ?, settled = settled + ? WHERE account = ? AND bucket = ?",
+                (amount if is_live else 0, used, account, bucket),
+            )
+        connection.execute("DELETE FROM holds WHERE request_id = ? AND number = ?", (request_id, number))
+        kind = "settle" if cost_pusd is not None else "assume"
+        _enter(connection, _now_us(), request_id, number, kind if is_live else "late",
+               held=-held if is_live else 0, settled=settled_pusd)  # fmt: skip
+
+    def release(self, request_id: str, number: int) -> None:
+        """Give back the hold of a call that was never sent."""
+        with self._db.transaction() as connection:
+            _release(connection, _now_us(), "release", "request_id = ? AND number = ?", (request_id, number))
+
+    def standing(self, budgets: Sequence[tuple[Budget, str]]) -> list[tuple[Budget, Balance]]:
+        """Where accounts stand, by budget and account."""
+        now_us = _now_us()
+        with self._db.connection() as connection:
+            return [
+                (budget, _standing(connection, account, budget.window.since(now_us), now_us))
+                for budget, account in budgets
+            ]
+
+    def accounts(self, budget: Budget) -> list[tuple[str, Balance]]:
+        """The accounts of one budget that anything was booked on in its window, and how they stand."""
+        now_us = _now_us()
+        since = budget.window.since(now_us)
+        with self._db.connection() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT account FROM balances WHERE account >= ? AND account < ? AND bucket >= ?",
+                (budget.prefix, budget.prefix + "\U0010ffff", since),
+            ).fetchall()
+            return [
+                (account, _standing(connection, account, since, now_us))
+                for (account,) in rows
+                if budget.values_of(account) is not None
+            ]
+
+    def adopt(self, budgets: Sequence[Budget]) -> None:
+        """Book on budgets that are new to this ledger what has been spent in their windows already."""
+        from router.spend.backfill import backfill
+
+        if not budgets:
+            return
+        with self._db.transaction() as connection:
+            backfill(connection, budgets, _now_us())
+
+    def approve(self, budget: str, account: str, amount: int, until_us: int, by: str, note: str = "") -> None:
+        """Write down that somebody allows more on an account, until a moment."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO approvals VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (budget, account, amount, until_us, by, note, _now_us()),
+            )
+
+    def live(self) -> list[dict[str, Any]]:
+        """The holds of calls in flight, oldest first."""
+        with self._db.connection() as connection:
+            cursor = connection.execute(
+                "SELECT request_id, number, owner, at_us, amount_pusd, legs FROM holds WHERE is_live = 1 ORDER BY at_us"
+            )
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        for row in rows:
+            row["amount_usd"] = from_pico(row.pop("amount_pusd"))
+            row["legs"] = json.loads(row["legs"])
+        return rows
+
+    def close(self) -> None:
+        """Stop renewing; what is still held is given back when the lease has run out, though the process lives on."""
+        if self._beat is not None:
+            self._beat.set()
+            with self._db.transaction() as connection:
+                connection.execute("UPDATE owners SET process = NULL WHERE id = ?", (self._owner,))
+            self._beat, self._pid = None, 0
+
+    def renew(self) -> None:
+        """Say that this process is alive."""
+        with self._db.transaction() as connection:
+            self._renew(connection, _now_us(), is_due=True)
+
+    def _renew(self, connection: sqlite3.Connection, now_us: int, *, is_due: bool = False) -> None:
+        if is_due or now_us - self._renewed_us > HEARTBEAT_S * SECOND_US:
+            connection.execute(
+                "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)",
+                (self._owner, now_us + int(LEASE_S * SECOND_US), this_process()),
+            )
+            self._renewed_us = now_us
+
+    def _sweep(self, connection: sqlite3.Connection, now_us: int) -> bool:
+        """Give back what dead processes held; whether there was one."""
+        self._swept_us = now_us
+        owners = connection.execute(
+            "SELECT id, expires_us, process FROM owners WHERE id <> ?", (self._owner,)
+        ).fetchall()
+        gone = []
+        for owner, expires_us, process in owners:
+            lives = is_alive(process)
+            if lives is False or (lives is None and expires_us < now_us):
+                gone.append(owner)
+        for owner in gone:
+            _release(connection, now_us, "expire", "owner = ?", (owner,))
+            connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
+        if gone:
+            forgotten_us = now_us - LATE_DAYS * 86_400 * SECOND_US
+            connection.execute("DELETE FROM holds WHERE is_live = 0 AND at_us < ?", (forgotten_us,))
+        return bool(gone)
+
+    def _start_heart(self) -> None:
+        """Become an owner, once in every process; a forked child is one of its own."""
+        if self._pid == os.getpid():
+            return
+        self._owner, self._pid, self._renewed_us = f"{os.getpid()}-{os.urandom(6).hex()}", os.getpid(), 0
+        self._beat = threading.Event()
+        threading.Thread(target=_beat, args=(weakref.ref(self), self._beat), name="clearbar-holds", daemon=True).start()
+
+
+def _beat(of: weakref.ref[Holds], stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_S):
+        holds = of()
+        if holds is None:
+            return
+        try:
+            holds.renew()
+        except StoreError as error:  # tried again at the next beat
+            log.warning("the lease of this process's holds was not renewed: %s", error)
+        del holds
+
+
+def _balance(connection: sqlite3.Connection, leg: Leg, now_us: int) -> Balance:
+    return _standing(connection, leg.account, leg.since, now_us, has_approvals=leg.budget.needs_approval)
+
+
+def _standing(
+    connection: sqlite3.Connection, account: str, since: int, now_us: int, *, has_approvals: bool = True
+) -> Balance:
+    settled, held = connection.execute(
+        "SELECT COALESCE(SUM(settled), 0), COALESCE(SUM(held), 0) FROM balances WHERE account = ? AND bucket >= ?",
+        (account, since),
+    ).fetchone()
+    allowance = 0
+    if has_approvals:
+        (allowance,) = connection.execute(
+            "SELECT COALESCE(SUM(amount), 0) FROM approvals WHERE account = ? AND until_us > ?", (account, now_us)
+        ).fetchone()
+    return Balance(settled=settled, held=held, allowance=allowance)
+
+
+def _release(connection: sqlite3.Connection, now_us: int, kind: str, where: str, values: tuple[Any, ...]) -> None:
+    rows = connection.execute(
+        f"SELECT request_id, number, amount_pusd, legs FROM holds WHERE is_live = 1 AND {where}",
+        values,
+    ).fetchall()
+    for request_id, number, amount_pusd, legs in rows:
+        connection.executemany(
+            "UPDATE balances SET held = held - ? WHERE account = ? AND bucket = ?",
+            [(amount, account, bucket) for account, bucket, _, amount in json.loads(legs)],
+        )
+        if kind == "expire":  # its process may only have stalled: the call may still come to an end
+            connection.execute("UPDATE holds SET is_live = 0 WHERE request_id = ? AND number = ?", (request_id, number))
+        else:
+            connection.execute("DELETE FROM holds WHERE request_id = ? AND number = ?", (request_id, number))
+        _enter(connection, now_us, request_id, number, kind, held=-amount_pusd)
+
+
+def _enter(
+    connection: sqlite3.Connection, at_us: int, request_id: str, number: int, kind: str, held: int = 0, settled: int = 0
+) -> None:
+    connection.execute(
+        "INSERT INTO entries (at_us, request_id, number, kind, free_pusd, held_pusd, settled_pusd) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (at_us, request_id, number, kind, -held - settled, held, settled),
+    )
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,162 @@
+"""The ledger's tables, one script a schema number; a script that has shipped is never changed."""
+
+from __future__ import annotations
+
+_FIRST_TAGS = "team TEXT, feature TEXT, workflow TEXT, run_id TEXT, customer TEXT, agent TEXT, environment TEXT"
+
+_TAGS = f"{_FIRST_TAGS}, cost_centre TEXT"
+
+_REQUEST_FIGURES = """
+  at_us INTEGER NOT NULL, kind TEXT NOT NULL, model_asked TEXT, model_served TEXT,
+  task TEXT, rule TEXT, strategy TEXT, bar REAL, policy_version TEXT, artifact_version TEXT,
+  outcome TEXT NOT NULL, error TEXT, cache TEXT NOT NULL, cache_key TEXT, cost_pusd INTEGER, attempts INTEGER NOT NULL,
+  latency_s REAL NOT NULL, decision TEXT"""
+
+METERS = (
+    "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "audio_input_tokens", "image_input_tokens", "reasoning_tokens", "audio_output_tokens", "image_output_tokens",
+)  # fmt: skip
+"""Columns of token meters, of attempts and of what is rolled up."""
+
+_OLD_TAGS = "team, feature, workflow, run_id, customer, agent, environment, tags"
+_OLD_REQUEST = (
+    "at_us, kind, model_asked, model_served, task, rule, strategy, bar, policy_version, artifact_version, outcome, "
+    f"error, cache, cache_key, cost_pusd, attempts, latency_s, decision, {_OLD_TAGS}"
+)
+_OLD_ATTEMPT = (
+    "request_id, number, at_us, model, call, outcome, error, model_version, latency_s, cost_pusd, input_tokens, "
+    f"output_tokens, cached_input_tokens, reasoning_tokens, usage_source, {_OLD_TAGS}"
+)
+ROLLED_TAGS = ("team", "feature", "workflow", "customer", "agent", "environment", "cost_centre")
+
+
+def _append_only(*tables: str) -> str:
+    return "".join(
+        f"""
+CREATE TRIGGER {table}_keep_{verb.lower()} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+"""
+        for table in tables
+        for verb in ("UPDATE", "DELETE")
+    )
+
+
+MIGRATIONS = (
+    f"""
+CREATE TABLE requests (
+  id TEXT PRIMARY KEY, at_us INTEGER NOT NULL, kind TEXT NOT NULL, model_asked TEXT, model_served TEXT,
+  task TEXT, rule TEXT, strategy TEXT, bar REAL, policy_version TEXT, artifact_version TEXT,
+  outcome TEXT NOT NULL, error TEXT, cache TEXT NOT NULL, cache_key TEXT, cost_pusd INTEGER, attempts INTEGER NOT NULL,
+  latency_s REAL NOT NULL, decision TEXT, {_FIRST_TAGS}, tags TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX requests_at ON requests (at_us);
+
+CREATE TABLE attempts (
+  request_id TEXT NOT NULL, number INTEGER NOT NULL, at_us INTEGER NOT NULL, model TEXT NOT NULL, call TEXT NOT NULL,
+  outcome TEXT NOT NULL, error TEXT, model_version TEXT, latency_s REAL NOT NULL, cost_pusd INTEGER,
+  input_tokens INTEGER, output_tokens INTEGER, cached_input_tokens INTEGER, reasoning_tokens INTEGER, usage_source TEXT,
+  {_FIRST_TAGS}, tags TEXT NOT NULL, PRIMARY KEY (request_id, number)
+) WITHOUT ROWID;
+
+CREATE INDEX attempts_at ON attempts (at_us);
+
+CREATE TABLE feedback (decision_id TEXT NOT NULL, score REAL NOT NULL, at_us INTEGER NOT NULL);
+
+CREATE TABLE outcomes (run_id TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at_us INTEGER NOT NULL);
+"""
+    + _append_only("requests", "attempts", "feedback", "outcomes"),
+    """
+CREATE INDEX feedback_decision ON feedback (decision_id);
+
+CREATE TABLE acknowledgements (
+  task TEXT NOT NULL, feedback_row INTEGER NOT NULL, note TEXT NOT NULL, at_us INTEGER NOT NULL
+);
+"""
+    + _append_only("acknowledgements"),
+    # Rows get a number in the order in which they were written: what is rolled up, chained and exported goes by it.
+    f"""
+ALTER TABLE requests RENAME TO old_requests;
+
+ALTER TABLE attempts RENAME TO old_attempts;
+
+DROP INDEX requests_at;
+
+DROP INDEX attempts_at;
+
+CREATE TABLE requests (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, {_REQUEST_FIGURES}, {_TAGS}, tags TEXT NOT NULL
+);
+
+CREATE TABLE attempts (
+  seq INTEGER PRIMARY KEY, request_id TEXT NOT NULL, number INTEGER NOT NULL, at_us INTEGER NOT NULL,
+  model TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, error TEXT, model_version TEXT,
+  latency_s REAL NOT NULL, cost_pusd INTEGER, held_pusd INTEGER, price_id TEXT, service_tier TEXT,
+  {", ".join(f"{name} INTEGER" for name in METERS)}, input_characters INTEGER, usage_source TEXT,
+  {_TAGS}, tags TEXT NOT NULL, UNIQUE (request_id, number)
+);
+
+INSERT INTO requests (id, {_OLD_REQUEST}) SELECT id, {_OLD_REQUEST} FROM old_requests ORDER BY at_us, id;
+
+INSERT INTO attempts ({_OLD_ATTEMPT}) SELECT {_OLD_ATTEMPT} FROM old_attempts ORDER BY at_us, request_id, number;
+
+DROP TABLE old_requests;
+
+DROP TABLE old_attempts;
+
+CREATE INDEX requests_at ON requests (at_us);
+
+CREATE INDEX attempts_at ON attempts (at_us);
+
+CREATE TABLE owners (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL, process TEXT) WITHOUT ROWID;
+
+CREATE TABLE holds (
+  request_id TEXT NOT NULL, number INTEGER NOT NULL, owner TEXT NOT NULL, at_us INTEGER NOT NULL,
+  amount_pusd INTEGER NOT NULL, legs TEXT NOT NULL, is_live INTEGER NOT NULL DEFAULT 1,
+  PRIMARY KEY (request_id, number)
+) WITHOUT ROWID;
+
+CREATE INDEX holds_owner ON holds (owner);
+
+CREATE TABLE balances (
+  account TEXT NOT NULL, bucket INTEGER NOT NULL, settled INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0), PRIMARY KEY (account, bucket)
+) WITHOUT ROWID;
+
+CREATE TABLE budget_scopes (pattern TEXT PRIMARY KEY, since_us INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE entries (
+  seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, request_id TEXT NOT NULL, number INTEGER NOT NULL,
+  kind TEXT NOT NULL, free_pusd INTEGER NOT NULL, held_pusd INTEGER NOT NULL, settled_pusd INTEGER NOT NULL,
+  CHECK (free_pusd + held_pusd + settled_pusd = 0)
+);
+
+CREATE TABLE approvals (
+  budget TEXT NOT NULL, account TEXT NOT NULL, amount INTEGER NOT NULL, until_us INTEGER NOT NULL, by TEXT NOT NULL,
+  note TEXT NOT NULL, at_us INTEGER NOT NULL
+);
+
+CREATE TABLE crossings (
+  account TEXT NOT NULL, bucket INTEGER NOT NULL, share REAL NOT NULL, action TEXT NOT NULL, budget TEXT NOT NULL,
+  scope TEXT NOT NULL, unit TEXT NOT NULL, quota INTEGER NOT NULL, used INTEGER NOT NULL, at_us INTEGER NOT NULL,
+  PRIMARY KEY (account, bucket, share)
+) WITHOUT ROWID;
+
+CREATE TABLE rolled_to (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+"""
+    + "".join(
+        f"""
+CREATE TABLE {table} (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, {unit} INTEGER NOT NULL, {", ".join(ROLLED_TAGS)}, task, model, call,
+  requests INTEGER NOT NULL, hits INTEGER NOT NULL, failed INTEGER NOT NULL, calls INTEGER NOT NULL,
+  unpriced INTEGER NOT NULL, cost_uusd INTEGER NOT NULL, rest_pusd INTEGER NOT NULL,
+  {", ".join(f"{name} INTEGER NOT NULL" for name in METERS)}, latency_s REAL NOT NULL
+);
+
+CREATE INDEX {table}_{unit} ON {table} ({unit});
+"""
+        for table, unit in (("minutes", "minute"), ("hours", "hour"))
+    )
+    + _append_only("requests", "attempts", "entries", "approvals"),
+)
