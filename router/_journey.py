@@ -80,6 +80,7 @@ class Journey:
         self.cache: Literal["miss", "exact", "semantic", "off"] = "off"
         self.cache_key: str | None = None
         self._keeper: ExactCache | None = None
+        self._hides_hits = False
         self._ttl_s = 0.0
         self._alike: tuple[SemanticCache, Found] | None = None
         self._aside: Aside | None = None
@@ -92,6 +93,7 @@ class Journey:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision, self._listener = ruling.decision, ruling.listener
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
+        self._hides_hits = ruling.caching.hide_hits
         if cache is not None and ruling.caching.keeps:
             self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
             self._keeper = None if self.request.cache.no_store else cache
@@ -132,6 +134,12 @@ class Journey:
     def patience_s(self, most_s: float) -> float:
         """Seconds until the request's deadline, but at most so many."""
         return most_s if self.deadline_s is None else max(0.0, min(most_s, self.deadline_s - time.monotonic()))
+
+    def hold(self, wait_s: float) -> Generator[Sleep, Heard, None]:
+        """Steps until the request has taken so many seconds, but not beyond its deadline."""
+        rest_s = self.patience_s(wait_s - (time.monotonic() - self.started_s))
+        if rest_s > 0:
+            yield Sleep(seconds=rest_s)
 
     def pay(self, flow: Flow) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
         """Run a flow, with every call admitted before it is sent and settled after it; returns the flow's answer."""
@@ -206,8 +214,9 @@ class Journey:
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if self._keeper is not None and self.cache_key is not None and outcome == "ok":
+            wait_s = time.monotonic() - self.started_s if self._hides_hits else 0.0
             self._keeper.put(
-                self.cache_key, Entry(call.model, payload, self.request.id), expire_s=self._ttl_s,
+                self.cache_key, Entry(call.model, payload, self.request.id, wait_s=wait_s), expire_s=self._ttl_s,
                 tags=self.request.tags, cost_usd=self.meter.cost_usd,
             )  # fmt: skip
         self._tell_alike(call.model, payload if outcome == "ok" else None)

@@ -186,12 +186,14 @@ class Router:
         journey = Journey(request, self._books)
         with self._flights.boarded(self._key(journey)) as leader:
             if entry := self._look_up(journey):
+                yield from journey.hold(entry.wait_s)
                 return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
             ruling = self._decide(request)
             journey.follow(ruling, self.policy.prices, self._cache)
             if leader is not None and ruling.caching.keeps:
                 yield Wait(until=leader, seconds=journey.patience_s(LEASE_S))
                 if entry := self._look_up(journey):
+                    yield from journey.hold(entry.wait_s)
                     return _as_asked(journey.answer_from(entry, self.policy.version), request, is_async)
             return (yield from self._answer(journey, ruling, is_async))
 
@@ -200,6 +202,9 @@ class Router:
         request = journey.request
         try:
             if stored := (yield from self._look_up_alike(journey, ruling, is_async)):
+                if ruling.caching.hide_hits:
+                    made = self.ledger.request(stored.request_id)
+                    yield from journey.hold(made["latency_s"] if made else 0.0)
                 return _as_asked(journey.answer_alike(stored), request, is_async)
             if not ruling.decision.plan:
                 raise journey.no_route()
@@ -250,10 +255,14 @@ class Router:
         if self._cache is None or journey.cache_key is None or control.no_cache:
             return None
         entry = self._cache.get(journey.cache_key)
-        return entry if entry and entry.is_within(control.max_age_s) else None
+        if entry is None or not entry.is_within(control.max_age_s) or (entry.wait_s and journey.request.stream):
+            return None
+        return entry
 
     def _look_up_alike(self, journey: Journey, ruling: Ruling, is_async: bool) -> Generator[Wait, Any, Stored | None]:
         if self._alike is None or not ruling.caching.looks_alike or not ruling.decision.plan:
+            return None
+        if ruling.caching.hide_hits and journey.request.stream:
             return None
         return (yield from journey.ask_alike(self._alike, ruling, self._aside if is_async else None))
 

@@ -47,6 +47,8 @@ class Entry:
     request_id: str
     at_s: float = field(default_factory=time.time)
     """When it was stored, seconds since 1970."""
+    wait_s: float = 0.0
+    """What a hit must take, in seconds: as long as the answer took, where the policy hides hits."""
 
     def is_within(self, max_age_s: float | None) -> bool:
         """Whether it is young enough for a request that sets an age."""
@@ -83,7 +85,7 @@ def owner_of(tags: Tags, secret: bytes = b"") -> str:
     return hmac.new(secret, json.dumps([tags.team, tags.customer]).encode(), hashlib.sha256).hexdigest()[:16]
 
 
-_SHAPE = {"model": str, "payload": dict, "request_id": str, "at_s": float}
+_SHAPE = {"model": str, "payload": dict, "request_id": str, "at_s": float, "wait_s": float}
 
 
 class ExactCache:

@@ -38,6 +38,9 @@ class Caching(Section):
         tuple[str, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
     ] = ()
     """Names of request tags that must be equal for an answer to be served again, such as a document's version."""
+    hide_hits: bool = False
+    """A hit takes as long as its answer took to make, lest its time tell who shares the scope what others asked.
+    Streams are always called then, because no stored answer arrives as a model's does."""
 
     @model_validator(mode="before")
     @classmethod
