@@ -57,7 +57,12 @@ class Section(BaseModel):
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def _seconds(value: object) -> object:
+def seconds(value: object) -> object:
+    """A time such as 90s, 30m, 24h or 7d as seconds; a number stays as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
     if isinstance(value, (int, float)):
         return value
     found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
@@ -66,5 +71,5 @@ def _seconds(value: object) -> object:
     return int(found[1]) * _SECONDS[found[2]]
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str)]
+Seconds = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 """Seconds, written 90s, 30m, 24h or 7d."""
