@@ -33,7 +33,8 @@ def tier_of(usage: Raw, answered: object = None, asked: object = None) -> str:
     Anthropic's fast mode and its regional processing have a price of their own: `fast`, `us`, `fast us`.
     """
     named = next((word for word in (usage.get("service_tier"), answered, asked) if isinstance(word, str) and word), "")
-    tier = TIERS.get(named.lower(), named.lower()) or "standard"
+    word = named.lower()[:40]
+    tier = TIERS.get(word, word) or "standard"
     if tier != "standard":
         return tier
     return (

@@ -90,16 +90,18 @@ class Price(Rates):
 
     def at(self, tier: str, input_tokens: int) -> Rates:
         """The rates of a request: its tier's if that has any, else the standard ones, by the length of its input."""
-        own = tier if any(one.tier == tier for one in self.variants) else STANDARD
+        own = tier if tier in self._tiers else STANDARD
         held = [one for one in self.variants if one.tier == own and (one.above == 0 or input_tokens > one.above)]
         return max(held, key=lambda one: one.above).rates if held else self
 
     def by_meter(self, usage: Usage) -> dict[str, Line]:
         """Each meter that has tokens, with its rate and its cost; the costs add up to `cost(usage)` exactly."""
         rates = self.at(usage.service_tier, usage.input_tokens)
+        counts = quantities(usage)
+        held = {meter: rates.of(meter) for meter in counts}
         return {
-            meter: Line(quantity=count, usd_per_million=rates.of(meter), cost_usd=count * rates.of(meter) / PER_MILLION)
-            for meter, count in quantities(usage).items()
+            meter: Line(quantity=count, usd_per_million=held[meter], cost_usd=count * held[meter] / PER_MILLION)
+            for meter, count in counts.items()
         }
 
     def cost(self, usage: Usage) -> Decimal:
@@ -130,13 +132,34 @@ class Price(Rates):
             tiers: as which it may be served.
             has_media: whether sound or pictures may be among the input.
         """
+        reached = max((above for above in self._bands if above < input_tokens), default=0)
+        key = (self._tiers.intersection(tiers), reached, has_media)
+        dearest = self._dearest.get(key)
+        if dearest is None:
+            dearest = self._dearest[key] = self._dearest_at(*key)
+        return (input_tokens * dearest[0] + output_tokens * dearest[1]) / PER_MILLION
+
+    def _dearest_at(self, tiers: Collection[str], reached: int, has_media: bool) -> tuple[Decimal, Decimal]:
+        """The dearest rates of input and output that can apply."""
         into = [meter for meter in INPUT_METERS if has_media or meter not in MEDIA_INPUT]
         held: list[Rates] = [self]
-        reach = max(input_tokens, 1)
-        held += [one.rates for one in self.variants if one.tier in (STANDARD, *tiers) and one.above < reach]
-        dearest_input = max(rates.of(meter) for rates in held for meter in into)
-        dearest_output = max(rates.of(meter) for rates in held for meter in OUTPUT_METERS)
-        return (input_tokens * dearest_input + output_tokens * dearest_output) / PER_MILLION
+        held += [one.rates for one in self.variants if one.tier in (STANDARD, *tiers) and one.above <= reached]
+        return (
+            max(rates.of(meter) for rates in held for meter in into),
+            max(rates.of(meter) for rates in held for meter in OUTPUT_METERS),
+        )
+
+    @cached_property
+    def _tiers(self) -> frozenset[str]:
+        return frozenset(one.tier for one in self.variants)
+
+    @cached_property
+    def _bands(self) -> list[int]:
+        return [one.above for one in self.variants]
+
+    @cached_property
+    def _dearest(self) -> dict[tuple[frozenset[str], int, bool], tuple[Decimal, Decimal]]:
+        return {}  # every candidate of every request under a limit asks, and there are only a few answers
 
     @cached_property
     def id(self) -> str:
