@@ -5,6 +5,8 @@
 - plan: predict, then the choice at an operating point (single), or a ladder ready to climb (cascade)
 - explain: `Router.explain` as callers use it, of a policy with the artifact, evidence and prices: tokens counted, every
   candidate with quality, dollars and reason
+- plan_single_minilm: the choice by an artifact that was trained with `--embedding local/minilm`, nothing remembered,
+  beside the encoder alone on the same prompts; it may take at most 1.2 times as long
 - accept: what a cascade does after each answer, read, judged, stop or go on
 - semantic-router (`pip install "semantic-router>=1.1"`) over our local MiniLM, 10 routes of 5 utterances; the encoder
 - litellm's complexity router, which is rules and no model; its semantic auto-router calls an embedding provider, so it
@@ -12,33 +14,32 @@
 
 Every column sees the same prompts in turn in one run, so ratios hold on other machines.
 
-    python benchmarks/decision.py OUTCOMES [--artifact DIR] [--requests 300]
+    python benchmarks/decision.py OUTCOMES [--artifact DIR] [--embedding] [--requests 300]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import json
-import os
 import random
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from _decision_peers import litellm_rules, semantic_router
 from _measures import Frame
 from _results import write
 
 import router
 from router.climb import Listener
+from router.embedding import embedder
 from router.outcomes import read_outcomes
 from router.predict import Predictor, artifact
 from router.predict.cascade import Climb
@@ -47,12 +48,14 @@ from router.select import best_trade
 
 Decide = Callable[[dict[str, Any]], object]
 TARGET_MS = 0.5
+TARGET_ENCODERS = 1.2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outcomes", type=Path)
     parser.add_argument("--artifact", type=Path, help="trained on these outcomes; without one, it is trained first")
+    parser.add_argument("--embedding", action="store_true", help="also an artifact with MiniLM, trained first")
     parser.add_argument("--requests", type=int, default=300)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -68,6 +71,8 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
     predictor = Predictor.load(folder / "artifact")
     requests = asked(table.to_pylist(), arguments.requests)
     ways: dict[str, Decide] = {**ours(predictor), **explained(predictor, table, folder)}
+    if arguments.embedding:
+        ways |= with_minilm(table)
     notes: dict[str, str] = {}
     for name, make in (("semantic_router", semantic_router), ("litellm_complexity_router", litellm_rules)):
         try:
@@ -90,6 +95,10 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         "fast_path_within_target": figures["plan_single"]["median"] <= TARGET_MS,
         "notes": notes,
     }
+    if arguments.embedding:
+        times = figures["plan_single_minilm"]["median"] / figures["minilm_alone"]["median"]
+        report |= {"minilm_times_encoder": round(times, 3), "minilm_within_target": times <= TARGET_ENCODERS}
+        print(f"{'with MiniLM':>28}: {times:.3f} times the encoder alone")
     for name, row in figures.items():
         print(f"{name:>28}: median {row['median']:.3f} ms, p95 {row['p95']:.3f} ms, {row['times_floor']:.1f} floors")
     print(f"{'first explain of a task':>28}: {first}")
@@ -114,7 +123,6 @@ def ours(predictor: Predictor) -> dict[str, Decide]:
     heads = drawn.normal(size=(64, len(predictor.models))).astype(np.float32)
     weight, places = drawn.random(100).astype(np.float32), drawn.integers(0, 20_000, (64, 100))
     turn = itertools.count()
-    price = float(predictor.dial(40)[25])
     dear = float(predictor.dial(40, "cascade")[30])
 
     def floor(_: dict[str, Any]) -> object:
@@ -122,10 +130,6 @@ def ours(predictor: Predictor) -> dict[str, Decide]:
 
     def predict(request: dict[str, Any]) -> object:
         return predictor.predict_many([request["prompt"]], [request["task"]], [request.get("subtask") or None])
-
-    def single(request: dict[str, Any]) -> object:
-        many = predictor.predict_many([request["prompt"]], [request["task"]], [request.get("subtask") or None])
-        return best_trade(many.quality[0].tolist(), many.cost_usd[0].tolist(), price)
 
     def climb(request: dict[str, Any]) -> Climb | None:
         labels = predictor.labels(request["task"], request.get("subtask") or None)
@@ -138,7 +142,8 @@ def ours(predictor: Predictor) -> dict[str, Decide]:
     def guess(request: dict[str, Any]) -> object:
         return predictor.guess(request["prompt"])
 
-    ways: dict[str, Decide] = {"floor": floor, "guess_task": guess, "predict": predict, "plan_single": single}
+    ways: dict[str, Decide] = {"floor": floor, "guess_task": guess, "predict": predict}
+    ways["plan_single"] = single(predictor)
     if predictor.cascade is not None:
         ways["plan_cascade"] = climb
         ways["accept_per_answer"] = Accept(predictor, climb)
@@ -175,6 +180,28 @@ def explained(predictor: Predictor, table: pa.Table, folder: Path) -> dict[str, 
     return {"explain": explain}
 
 
+def single(predictor: Predictor) -> Decide:
+    """One call, chosen at an operating point in the upper half of the dial."""
+    price = float(predictor.dial(40)[25])
+
+    def choose(request: dict[str, Any]) -> object:
+        many = predictor.predict_many([request["prompt"]], [request["task"]], [request.get("subtask") or None])
+        return best_trade(many.quality[0].tolist(), many.cost_usd[0].tolist(), price)
+
+    return choose
+
+
+def with_minilm(table: pa.Table) -> dict[str, Decide]:
+    """An artifact that reads what prompts mean, and the encoder that it reads them with."""
+    trained = train(table, seed=0, embedding="local/minilm")[0]
+    # Every way sees every prompt, and the first block comes twice: a vector that is remembered would cost nothing.
+    embedder._shared = embedder.Embedder(memory_bytes=0)
+    return {
+        "minilm_alone": lambda request: embedder.shared().embed([request["prompt"]], "head_tail"),
+        "plan_single_minilm": single(Predictor(trained)),
+    }
+
+
 class Accept:
     """Hear an answer and say whether to go on; the climb up to there is made outside the clock."""
 
@@ -199,61 +226,6 @@ class Accept:
         listener, order = self._ready
         listener.read(order[1], *request["answers"][order[1]])
         return listener.wants(order[2])
-
-
-def semantic_router(requests: list[dict[str, Any]]) -> dict[str, Decide]:
-    """semantic-router with a local encoder over the same MiniLM as ours."""
-    if find_spec("semantic_router") is None:
-        raise ImportError("not installed; run: pip install 'semantic-router>=1.1'")
-    from semantic_router import Route
-    from semantic_router.encoders import DenseEncoder
-    from semantic_router.routers import IndexedRouter
-
-    from router.embedding import Embedder
-
-    embedder = Embedder(memory_bytes=0)
-
-    class Local(DenseEncoder):  # type: ignore[misc]
-        def __call__(self, docs: list[str]) -> list[list[float]]:
-            return [vector.tolist() for vector in embedder.embed(docs).vectors]
-
-    routes = [
-        Route(name=f"route {number}", utterances=[row["prompt"][:200] for row in requests[number * 5 : number * 5 + 5]])
-        for number in range(10)
-    ]
-    peer = IndexedRouter(encoder=Local(name="minilm"), routes=routes)
-    return {
-        "encoder_alone": lambda request: embedder.embed([request["prompt"]]),
-        "semantic_router": lambda request: peer(request["prompt"]),
-    }
-
-
-def litellm_rules(_: list[dict[str, Any]]) -> dict[str, Decide]:
-    """The auto-router of litellm that goes by rules."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    import litellm
-    from litellm.router_strategy.complexity_router.complexity_router import ComplexityRouter
-
-    tiers = {
-        tier: "large" if tier in ("COMPLEX", "REASONING") else "small"
-        for tier in ("SIMPLE", "MEDIUM", "COMPLEX", "REASONING")
-    }
-    models = [
-        {"model_name": n, "litellm_params": {"model": f"openai/{n}", "api_key": "none"}} for n in ("small", "large")
-    ]
-    peer = ComplexityRouter(
-        model_name="auto",
-        litellm_router_instance=litellm.Router(model_list=models),
-        complexity_router_config={"tiers": tiers},
-        default_model="small",
-    )
-    loop = asyncio.new_event_loop()
-
-    def decide(request: dict[str, Any]) -> object:
-        messages = [{"role": "user", "content": request["prompt"]}]
-        return loop.run_until_complete(peer.async_pre_routing_hook(model="auto", request_kwargs={}, messages=messages))
-
-    return {"litellm_complexity_router": decide}
 
 
 def measured(ways: dict[str, Decide], requests: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -6,7 +6,8 @@ of differences are paired bootstraps over the judged queries.
 
 Prints tables in Markdown; writes `results/routing_NAME.json` and a plot, `results/routing_NAME.svg`, for each table.
 
-    python benchmarks/routing.py OUTCOMES [OUTCOMES ...] [--points 40] [--peers] [--more] [--embeddings FILE.npz]
+    python benchmarks/routing.py OUTCOMES [OUTCOMES ...] [--points 40] [--embedding] [--peers] [--more]
+        [--embeddings FILE.npz]
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outcomes", nargs="+", type=Path)
     parser.add_argument("--points", type=int, default=40)
+    parser.add_argument("--embedding", action="store_true", help="also ours with MiniLM's columns (the embed extra)")
     parser.add_argument("--peers", action="store_true", help="also the papers' routers, which need the embed extra")
     parser.add_argument("--more", action="store_true", help="also calibration, robustness and learning curves")
     parser.add_argument("--embeddings", type=Path, help="where to keep the peers' embeddings between runs")
     arguments = parser.parse_args()
     for path in arguments.outcomes:
-        judged = Judged.of(read_outcomes(path), arguments.points)
+        judged = Judged.of(read_outcomes(path), arguments.points, with_embedding=arguments.embedding)
         curves, expected = judged.curves(arguments.peers, arguments.embeddings, path.stem)
         figures: dict[str, Any] = {"facts": judged.facts, "routers": judged.rows(curves, expected)}
         if arguments.more:
@@ -69,15 +71,16 @@ def main() -> None:
         print(markdown(path.stem, figures), written, sep="\n\n", flush=True)
 
 
-def fitted(seen: pa.Table) -> tuple[Predictor, dict[str, Any]]:
+def fitted(seen: pa.Table, embedding: str | None = None) -> tuple[Predictor, dict[str, Any]]:
     """A predictor by way of its artifact, and what training said and took."""
     started = time.perf_counter()
-    trained, report = train(seen, seed=0)
+    trained, report = train(seen, seed=0, embedding=embedding)
     took = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         artifact.save(trained, Path(folder, "artifact"), created="")
         predictor = Predictor.load(Path(folder, "artifact"))
-    return predictor, {"promoted": list(report.promoted), "train_s": round(took, 1)}
+    told = {"promoted": list(report.promoted), "train_s": round(took, 1)}
+    return predictor, told | ({"verdict": report.embedding.verdict} if report.embedding else {})
 
 
 def decide(predictor: Predictor, unseen: pa.Table, points: int, strategy: Strategy) -> pa.Table:
@@ -96,17 +99,22 @@ class Judged:
     frame: Frame
     predictor: Predictor
     decisions: dict[str, pa.Table]
+    """By the name of the router: strategy, or strategy and embedding."""
     points: int
     facts: dict[str, Any]
 
     @classmethod
-    def of(cls, table: pa.Table, points: int) -> Judged:
+    def of(cls, table: pa.Table, points: int, *, with_embedding: bool = False) -> Judged:
         """Train on one half, decide the other."""
         seen_table, unseen_table = halves(table)
         seen, frame = Frame.of(seen_table), Frame.of(unseen_table)
         predictor, told = fitted(seen_table)
         started = time.perf_counter()
         decisions = {strategy: decide(predictor, unseen_table, points, strategy) for strategy in STRATEGIES}
+        told["replay_s"] = round(time.perf_counter() - started, 1)
+        if with_embedding:
+            reader, told["with_minilm"] = fitted(seen_table, "local/minilm")
+            decisions |= {f"{way} with MiniLM": decide(reader, unseen_table, points, way) for way in STRATEGIES}
         best = frame.best
         return cls(
             seen_table=seen_table,
@@ -125,7 +133,6 @@ class Judged:
                 "best_constant_usd_per_1000": round(float(frame.cost_usd[:, best].mean() * 1000), 4),
                 "oracle_quality": round(float(frame.quality.max(1).mean()), 4),
                 **told,
-                "replay_s": round(time.perf_counter() - started, 1),
             },
         )
 
