@@ -81,14 +81,14 @@ class Curve:
     """Shape (points,): share of queries on which the best constant model was called."""
 
 
-def is_judged(query: str) -> bool:
-    """Whether a query is in the half that judges."""
-    return hashlib.sha256(f"judge/{query}".encode()).digest()[0] % 2 == 0
+def is_judged(query: str, split: int = 0) -> bool:
+    """Whether a query is in the half that judges, in one of many ways to split."""
+    return hashlib.sha256(f"judge{split or ''}/{query}".encode()).digest()[0] % 2 == 0
 
 
-def halves(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+def halves(table: pa.Table, split: int = 0) -> tuple[pa.Table, pa.Table]:
     """The half that trains and the one that judges."""
-    judged = np.array([is_judged(query) for query in table["query_id"].to_pylist()])
+    judged = np.array([is_judged(query, split) for query in table["query_id"].to_pylist()])
     return table.filter(pa.array(~judged)), table.filter(pa.array(judged))
 
 
