@@ -35,8 +35,9 @@ from router.warmth import Known, Memory
 
 if TYPE_CHECKING:
     from router.cache.aside import Aside
+    from router.cache.asked import Found
     from router.cache.shelf import Stored
-    from router.cache.tier import Found, SemanticCache
+    from router.cache.tier import SemanticCache
     from router.climb import Listener
 
 HOLD_PAUSE_S = 0.05

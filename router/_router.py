@@ -242,13 +242,16 @@ class Router:
         """Fingerprint under which identical requests wait for each other; None for those that do not."""
         if self._cache is None:
             return None
-        version = self._predictor.version if self._predictor else None
-        journey.cache_key = exact_key(
-            journey.request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
-        )
+        journey.cache_key = self._fingerprint(journey.request)
         # A stream ends when its reader likes; nobody waits for that.
         waits = journey.request.cache.is_ordinary and not journey.request.stream
         return journey.cache_key if waits else None
+
+    def _fingerprint(self, request: Request) -> str | None:
+        version = self._predictor.version if self._predictor else None
+        return exact_key(
+            request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
+        )
 
     def _look_up(self, journey: Journey) -> Entry | None:
         control = journey.request.cache

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from router.cache.evidence import FEATURES
+from router.cache.certify import Standing
+from router.cache.evidence import FEATURES, Voter
 from router.cache.identity import JUDGE
 from router.cache.semantic import Decision, SemanticTier
 from router.cache.shelf import Label, Shelf, Stored
@@ -84,6 +85,22 @@ class Promise:
             self._lose(decision.partition, decision.entry)
         return found
 
+    def recount(self, task: str) -> Standing:
+        """Where this task would stand if what was labelled were asked again; a process begins without a threshold."""
+        labels = self._shelf.labels(self.name, len(FEATURES))
+        return self.tier.recount(task, [one.p_wrong for one in labels if one.task == task])
+
+    def near(self, decision: Decision) -> list[tuple[Voter, Stored, str]]:
+        """A decision's voters with their stored answers and questions, the nearest first."""
+        texts = {one.id: one.text for one in self._shelf.questions(decision.partition, 0)}
+        found = []
+        for voter in decision.voters:
+            row = self.rows.get(voter.entry)
+            stored = self._shelf.answer(row) if row is not None else None
+            if row is not None and stored is not None:
+                found.append((voter, stored, texts.get(row, "")))
+        return found
+
     def ask_for(self, decision: Decision) -> None:
         """Note that an entry was asked for: in a full cache it stays longer."""
         if decision.entry is not None:
@@ -102,11 +119,11 @@ class Promise:
                 found.append((identity, stored.payload))
         return found
 
-    def judge(self, decision: Decision, *, wrong: bool) -> None:
+    def judge(self, decision: Decision, *, wrong: bool, request_id: str) -> None:
         """Learn whether a proposed answer was wrong, and note it for the next start."""
         self.tier.judge(decision, wrong=wrong)
         if decision.features is not None and decision.p_wrong is not None:
-            label = Label(decision.task, decision.p_wrong, wrong, decision.audit, decision.features)
+            label = Label(decision.task, decision.p_wrong, wrong, decision.audit, decision.features, request_id)
             self._shelf.add_label(self.name, label)
 
     def _lose(self, where: str, number: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -139,7 +139,10 @@ class SemanticTier:
     def would_serve(
         self, partition: str, asked: Traits, vector: Floats, *, other: Traits, cosine: float, task: str = ""
     ) -> bool:
-        """Whether a hit is to be expected if a question under way gets an answer that nobody has given yet.
+        """Whether an answer under way may make the difference to a question that is no hit without it.
+
+        It may be one that is stored already or a new one; the better of the two is looked at, because waiting for
+        nothing costs time alone.
 
         Args:
             partition: of both.
@@ -153,13 +156,15 @@ class SemanticTier:
             state, here = self._task(task), self._partitions.get(partition)
             if not state.certifier.threshold:
                 return False
-            voters = [*(self._voters(here, vector) if here else ()), Voter(0, cosine, _UNDER_WAY, other)]
-            voters = sorted(voters, key=lambda voter: -voter.cosine)[:NEAREST]
-            if elect(voters) != _UNDER_WAY:
+            stored = self._voters(here, vector) if here and here.entries else ()
+            if stored and self._passes(state, asked, stored, of_all=len(stored)):
                 return False
-            of_all = 1 + len(here.entries) if here else 1
-            candidate = weigh(asked, voters, answer=_UNDER_WAY, of_answer=1, of_all=of_all, record=Record())
-            return candidate.entry is not None and state.score.p_wrong(candidate.features) <= state.certifier.threshold
+            likely = {_UNDER_WAY, elect(stored)} if stored else {_UNDER_WAY}
+            return any(
+                self._passes(state, asked, with_it, of_all=len(stored) + 1)
+                for answer in likely
+                if elect(with_it := _by_cosine((*stored, Voter(0, cosine, answer, other)))) == answer
+            )
 
     def learn(self, decision: Decision, *, answer: str) -> None:
         """Tell the identity of the true answer to a request that was looked up; free after a miss.
@@ -196,6 +201,15 @@ class SemanticTier:
             state = self._task(task)
             state.certifier.label(p_wrong, wrong=wrong, audit=audit)
             state.score.learn(features, wrong=wrong, probability=audit or 1.0)
+
+    def recount(self, task: str, ps: Iterable[float]) -> Standing:
+        """Take would-be answers of an earlier process as asked now, and move the threshold: for a look from outside."""
+        with self._lock:
+            certifier = self._task(task).certifier
+            for p in ps:
+                certifier.propose(p)
+            certifier.update()
+            return certifier.standing()
 
     def insert(self, partition: str, text: str, vector: Floats, answer: str) -> int:
         """Store a question whose true answer is known; returns the entry's number."""
@@ -268,3 +282,13 @@ class SemanticTier:
     def _draw(self, text: str) -> float:
         digest = hashlib.blake2b(text.encode(errors="replace"), key=self._key, digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64
+
+    def _passes(self, state: _Task, asked: Traits, voters: tuple[Voter, ...], *, of_all: int) -> bool:
+        answer = elect(voters)
+        supporters = sum(voter.answer == answer for voter in voters)
+        case = weigh(asked, voters, answer=answer, of_answer=supporters, of_all=of_all, record=Record())
+        return case.entry is not None and state.score.p_wrong(case.features) <= state.certifier.threshold
+
+
+def _by_cosine(voters: Iterable[Voter]) -> tuple[Voter, ...]:
+    return tuple(sorted(voters, key=lambda voter: -voter.cosine)[:NEAREST])

@@ -63,6 +63,23 @@ class Label:
     wrong: bool
     audit: float | None
     features: np.ndarray[Any, np.dtype[np.float64]]
+    request_id: str | None = None
+    """Whose answer told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A label for people to read."""
+
+    max_error: str
+    """The promise under which it was learned."""
+    task: str
+    p_wrong: float
+    wrong: bool
+    audit: float | None
+    """Chance by which a would-be hit was drawn to be called all the same; None for any other."""
+    at_s: float
+    request_id: str | None
 
 
 class Shelf:
@@ -189,11 +206,11 @@ class Shelf:
     def add_label(self, promise: str, label: Label) -> None:
         """Keep what was learned, for the next start."""
         row = (promise, label.task, label.p_wrong, int(label.wrong), label.audit,
-               label.features.astype("<f8").tobytes(), time.time())  # fmt: skip
+               label.features.astype("<f8").tobytes(), time.time(), label.request_id)  # fmt: skip
         with self._db.transaction() as connection:
             connection.execute(
-                "INSERT INTO labels (promise, task, p_wrong, wrong, audit, features, at_s) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO labels (promise, task, p_wrong, wrong, audit, features, at_s, request_id) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
 
@@ -214,6 +231,14 @@ class Shelf:
             for task, p_wrong, wrong, audit, features in reversed(rows)
             if isinstance(features, bytes) and len(features) == width * 8
         ]
+
+    def judged(self) -> list[Judged]:
+        """All labels, without their features, in their order."""
+        with self._db.connection() as connection:
+            rows = connection.execute(
+                "SELECT promise, task, p_wrong, wrong, audit, at_s, request_id FROM labels ORDER BY id"
+            )
+            return [Judged(row[0].split(" ", 1)[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """Entries, partitions and labels."""

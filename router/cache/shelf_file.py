@@ -46,6 +46,7 @@ CREATE TABLE clock (value REAL NOT NULL);
 
 INSERT INTO clock VALUES (0)
 """,
+    "ALTER TABLE labels ADD COLUMN request_id TEXT",
 )
 MOST_ENTRIES = 100_000
 MOST_BYTES_IN_ALL = 1 << 30

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,15 @@ import numpy as np
 
 from router.answers import response_text
 from router.cache.alone import for_nobody_else
+from router.cache.asked import Asked, Found, objection
 from router.cache.evidence import FEATURES
 from router.cache.exact import owner_of
 from router.cache.identity import identity_of
-from router.cache.near_flights import NearFlight, NearFlights
-from router.cache.neighbours import Floats
+from router.cache.near_flights import NearFlights
 from router.cache.partition import NotAlike, last_text, partition, read_secret
 from router.cache.promises import Promise
 from router.cache.semantic import Decision
-from router.cache.shelf import Shelf, Stored, may_be_kept
+from router.cache.shelf import Shelf, may_be_kept
 from router.cache.vetoes import VERSION as VETOES
 from router.cache.vetoes import normal, traits
 from router.decisions import Cached
@@ -48,42 +47,6 @@ REMEMBERED = 4_096
 """Hits that can still teach something when they are rejected."""
 PLAIN = (sqlite3.Error, OSError, RouterError)
 """Failures whose message holds no text of a request."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """A request that may be looked up, as the cache sees it."""
-
-    request: Request
-    caching: Caching
-    partition: str
-    text: str
-    vector: Floats
-    is_cut: bool
-    """The vector stands for the beginning of the text only: nothing of this request is learned or kept."""
-
-    @property
-    def may_fly(self) -> bool:
-        """Whether it may wait for one under way, and others for it. A stream ends when its reader likes."""
-        request = self.request
-        return self.caching.mode == "on" and not self.is_cut and not request.stream and request.cache.is_ordinary
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What the cache says about one request; goes back to it with the answer."""
-
-    note: Cached
-    stored: Stored | None = None
-    """What to serve; None: call the model."""
-    asked: Asked | None = None
-    """None: the request is refused."""
-    decision: Decision | None = None
-    """None: nothing was proposed, so the answer teaches nothing."""
-    ahead: Future[None] | None = None
-    """Not decided yet: a question like it is under way, and when this is done it should be asked again."""
-    flight: NearFlight | None = None
-    """Others may wait for this request."""
 
 
 class SemanticCache:
@@ -125,7 +88,7 @@ class SemanticCache:
             is_patient: it has not waited yet.
         """
         try:
-            asked = self._asked(request, caching, task)
+            asked = self.asked(request, caching, task)
             if request.cache.no_cache:
                 return Found(_refused(caching, "asked for no-cache"), asked=asked)
             with self._shelf.turn():
@@ -145,6 +108,27 @@ class SemanticCache:
         finally:
             self._land(found)
 
+    def add(
+        self, request: Request, caching: Caching, task: str | None, source: str, payload: Mapping[str, Any], *,
+        ttl_s: float, cost_usd: Decimal | None,
+    ) -> None:  # fmt: skip
+        """Store an answer that nobody was asked for, in the place of an older one to the same question.
+
+        Raises:
+            NotAlike: no request of this kind is looked up by likeness.
+            StoreError: it cannot be written.
+        """
+        asked = self.asked(request, caching, task)
+        if asked.is_cut:
+            raise NotAlike("its last text is longer than the embedder's window")
+        identity = identity_of(payload, asked.text)
+        with self._shelf.turn():
+            self._shelf.drop_same(asked.partition, asked.text)
+            self._shelf.add(
+                asked.partition, asked.text, asked.vector, identity, source, payload, request.id,
+                ttl_s=ttl_s, owner=owner_of(request.tags, self._secret), usd=float(cost_usd or 0),
+            )  # fmt: skip
+
     def forget(self, found: Found) -> None:
         """No answer came that could be compared or kept, or a stored one was not served after all."""
         self._land(found)
@@ -152,7 +136,7 @@ class SemanticCache:
             return
         try:
             with self._shelf.turn():
-                self._promise(found.asked.caching).tier.retract(found.decision)
+                self.promise(found.asked.caching).tier.retract(found.decision)
         except Exception as error:  # noqa: BLE001  the request has a result of its own
             _tell(error)
 
@@ -172,7 +156,7 @@ class SemanticCache:
                 if hit is not None:
                     promise, decision = hit
                     # It was served and stays so: only the label is new.
-                    promise.judge(replace(decision, outcome="miss"), wrong=True)
+                    promise.judge(replace(decision, outcome="miss"), wrong=True, request_id=request_id)
         except PLAIN as error:
             _tell(error)
 
@@ -180,7 +164,12 @@ class SemanticCache:
         """Close the file."""
         self._shelf.close()
 
-    def _asked(self, request: Request, caching: Caching, task: str | None) -> Asked:
+    def asked(self, request: Request, caching: Caching, task: str | None) -> Asked:
+        """A request as it is looked up.
+
+        Raises:
+            NotAlike: no request of this kind is.
+        """
         text = normal(last_text(request))
         where = partition(
             request, self._secret, task=task, routes_version=self._routes, artifact_version=self._artifact,
@@ -190,12 +179,12 @@ class SemanticCache:
         return Asked(request, caching, where, text, embedded.vectors[0], embedded.truncated[0])
 
     def _decide(self, asked: Asked, task: str, clearing: Collection[str], saves_usd: Decimal | None) -> Found:
-        caching, promise = asked.caching, self._promise(asked.caching)
+        caching, promise = asked.caching, self.promise(asked.caching)
         promise.take_in(asked.partition)
         decision = promise.tier.lookup(asked.partition, asked.text, asked.vector, task=task, truncated=asked.is_cut)
         stored = promise.stored(decision)
         outcome, reason = decision.outcome, decision.reason
-        if decision.entry is not None and (why := _objection(stored, asked.request, clearing)):
+        if decision.entry is not None and (why := objection(stored, asked, clearing)):
             promise.tier.retract(decision)
             # The truth will still be known: what is learned from it must not count as an audit of a hit.
             decision = replace(decision, outcome="miss", audit=None, entry=None)
@@ -233,11 +222,11 @@ class SemanticCache:
             self.forget(found)
             return
         try:
-            promise = self._promise(asked.caching)
+            promise = self.promise(asked.caching)
             identity = identity_of(payload, asked.text, promise.others(decision) if decision else ())
             with self._shelf.turn():
                 if decision is not None:
-                    promise.judge(decision, wrong=decision.answer != identity)
+                    promise.judge(decision, wrong=decision.answer != identity, request_id=asked.request.id)
                 else:
                     self._shelf.drop_same(asked.partition, asked.text)
                 if for_nobody_else(asked.request, response_text(payload)):
@@ -258,14 +247,15 @@ class SemanticCache:
         """A question under way whose answer would be served to this one, as far as can be told before it is there."""
         if not asked.may_fly:
             return None
-        tier, mine = self._promise(asked.caching).tier, traits(asked.text)
+        tier, mine = self.promise(asked.caching).tier, traits(asked.text)
         for one in self._flights.of(asked.partition):
             cosine = float(np.einsum("i,i->", one.vector, asked.vector))
             if tier.would_serve(asked.partition, mine, asked.vector, other=one.traits, cosine=cosine, task=task):
                 return one.flight.landed
         return None
 
-    def _promise(self, caching: Caching) -> Promise:
+    def promise(self, caching: Caching) -> Promise:
+        """What keeps the promise that a rule makes."""
         key = (caching.max_error, caching.confidence)
         with self._shelf.turn():
             if key not in self._promises:
@@ -277,18 +267,6 @@ class SemanticCache:
                     seed=int.from_bytes(self._secret[:8], "big"),
                 )
             return self._promises[key]
-
-
-def _objection(stored: Stored | None, request: Request, clearing: Collection[str]) -> str | None:
-    """Why an answer that is alike may not serve this request; None: it may."""
-    if stored is None:
-        return "the stored answer is gone"
-    if stored.model not in clearing:
-        return f"{stored.model} wrote it and does not clear the bar now"
-    most_s = request.cache.max_age_s
-    if most_s is not None and time.time() - stored.created_s > most_s:
-        return f"it is older than max-age {most_s:g} s"
-    return None
 
 
 def _refused(caching: Caching, reason: str) -> Cached:

@@ -38,6 +38,10 @@ class Caching(Section):
         tuple[str, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
     ] = ()
     """Names of request tags that must be equal for an answer to be served again, such as a document's version."""
+    sources: Annotated[
+        tuple[str, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str]), Field(max_length=20)
+    ] = ()
+    """Names of files of questions and answers (`clearbar cache warm`) whose answers count as good enough here."""
     hide_hits: bool = False
     """A hit takes as long as its answer took to make, lest its time tell who shares the scope what others asked.
     Streams are always called then, because no stored answer arrives as a model's does."""
@@ -59,6 +63,11 @@ class Caching(Section):
     def keeps(self) -> bool:
         """Whether answers are stored at all."""
         return self.mode != "off"
+
+    @property
+    def source_models(self) -> frozenset[str]:
+        """What stands for a model's id with answers out of those files."""
+        return frozenset(f"source:{name}" for name in self.sources)
 
     @property
     def looks_alike(self) -> bool:

@@ -29,7 +29,7 @@ LEVELS = [
     ["router.learned", "router.offers", "router.facts"],
     ["router.decide", "router.hindsight", "router.replay"],
     ["router._request", "router._parts", "router._journey", "router._stream", "router._drive"],
-    ["router._router", "router.reproduce"],
+    ["router._router", "router.reproduce", "router._warm_up"],
     ["router._api"],
     ["router"],
     ["router.cli"],

@@ -140,10 +140,12 @@ def test_stats_and_purge_of_the_command(make: Make, tmp_path: Path) -> None:
     told = json.loads(run("stats", "--json"))
     assert told["requests"]["semantic"] == [one.cache for one in done].count("semantic")
     assert told["requests"]["exact"] == 1
-    assert told["semantic"]["on: hit"] == told["requests"]["semantic"]
-    assert Decimal(told["expected_saving_usd"]["on"]) > 0
+    (task,) = told["tasks"]
+    assert (task["semantic"], task["exact"]) == (told["requests"]["semantic"], 1)
+    assert Decimal(task["saved_usd"]) > 0
+    assert task["saved_output_tokens"] > 0
     assert told["holds"]["entries"] == told["requests"]["miss"]
-    assert "semantic, on: hit" in run("stats")
+    assert "task cheap: 321 requests, exact hits 1 (0.3%), semantic hits" in run("stats")
     assert "deleted" in run("purge", "--yes")
     # The router that runs has them in memory, and serves none of them.
     assert one.complete(ask(STREAM[0][0]), task="cheap").cache == "miss"
