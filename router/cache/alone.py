@@ -22,6 +22,10 @@ _NAMED = re.compile(
     r"\b(?:i am|i'm|i’m|my name is|this is|call me|it's|regards,?|name:) ([^\W\d_]{2,})(?: ([^\W\d_]{2,}))?",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"[^\W_]+")
+_WITHIN = re.compile(r"(?<=[^\s.!?:] )[\"'(“]?([A-Z][^\W_]{2,})")
+"""A capital inside a sentence: mostly a name."""
+_SITE = re.compile(r"[\w@-]+(?:\.[\w@-]+)+")
 _THERE = frozenset("there all everyone everybody again for to and friend".split())
 _DECLINES = re.compile(
     r"\W{0,9}(?:as an ai\b|"
@@ -64,6 +68,23 @@ def for_nobody_else(request: Request, answer: str) -> str | None:
     if any(word[0].isupper() and word.casefold() in names for word in re.findall(r"[^\W\d_]+", answer)):
         return "calls somebody by name"
     return None
+
+
+def echoed(answer: str, stored: str, asked: str) -> str | None:
+    """A name or an address that an answer has from its own question, while the one that is asked does not hold it.
+
+    A planted answer has to come from somewhere; this finds it where its question gave it away.
+
+    Args:
+        answer: the stored answer.
+        stored: its question.
+        asked: the question that it might serve.
+    """
+    own = {word.casefold() for word in _WORD.findall(stored)} - {word.casefold() for word in _WORD.findall(asked)}
+    if not own:
+        return None
+    named = _WITHIN.findall(answer) + [word for site in _SITE.findall(answer) for word in _WORD.findall(site)]
+    return next((word for word in named if word.casefold() in own), None)
 
 
 def _digits(text: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from router.answers import response_text
+from router.cache.alone import echoed
 from router.cache.near_flights import NearFlight
 from router.cache.neighbours import Floats
 from router.cache.semantic import Decision
@@ -58,6 +60,8 @@ def objection(stored: Stored | None, asked: Asked, clearing: Collection[str]) ->
         return "the stored answer is gone"
     if stored.model not in clearing and stored.model not in asked.caching.source_models:
         return f"{stored.model} wrote it and does not clear the bar now"
+    if echoed(response_text(stored.payload), stored.question, asked.text):
+        return "its answer names what only its own question names"
     most_s = asked.request.cache.max_age_s
     if most_s is not None and time.time() - stored.created_s > most_s:
         return f"it is older than max-age {most_s:g} s"

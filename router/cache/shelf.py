@@ -52,6 +52,7 @@ class Stored:
     payload: Mapping[str, Any]
     request_id: str
     created_s: float
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +161,7 @@ class Shelf:
         """A living answer, or None: deleted, expired, or nothing that may be served."""
         with self._db.connection() as connection:
             row = connection.execute(
-                "SELECT model, payload, request_id, created_s FROM entries WHERE id = ? AND expires_s > ?",
+                "SELECT model, payload, request_id, created_s, text FROM entries WHERE id = ? AND expires_s > ?",
                 (number, time.time()),
             ).fetchone()
         if row is None:
@@ -169,7 +170,7 @@ class Shelf:
             payload = json.loads(row[1])
         except (TypeError, ValueError, RecursionError):
             return None  # also bytes, such as a planted pickle: never decoded
-        return Stored(row[0], payload, row[2], row[3]) if _is_text_answer(payload) else None
+        return Stored(row[0], payload, row[2], row[3], str(row[4])) if _is_text_answer(payload) else None
 
     def held(self) -> list[tuple[int, str, str, float]]:
         """Number, model, request and moment (seconds since 1970) of every entry."""

@@ -75,6 +75,12 @@ def test_a_planted_answer_reaches_nobody_who_did_not_ask_for_it(make: Make, plan
     assert not [completion for completion in done if completion.text == POISON]
 
 
+@pytest.mark.parametrize("tail", [", with Mallory", ", like Mallory says", " for Mallory"])
+def test_an_answer_that_names_what_only_its_own_question_names_serves_no_other(make: Make, tail: str) -> None:
+    planted = [f"How do I {topic}{tail}{mark}" for topic in NEW for mark in ("?", "??", ".", "!")]
+    assert not [done for done in after(make(small=obeys), planted) if done.text == POISON]
+
+
 def test_one_honest_asker_helps_the_others(make: Make) -> None:
     """What stands against planted answers is not that nothing is served."""
     done = after(make(small=obeys), [f"How do I {topic}{mark}" for topic in NEW for mark in ("?", "??", ".", "!")])
