@@ -280,6 +280,15 @@ def test_forty_languages_get_a_decision(make: Make, text: str) -> None:
     assert make().explain(messages).rule
 
 
+def test_forty_languages_are_served_by_a_cascade(folder: Path, tmp_path: Path) -> None:
+    replies = {"tiny": "42", "small": "四十二", "large": "42"}
+    with router.Router(folder / "policy.yaml", tmp_path / "languages", router.FakeTransport(replies)) as serving:
+        for text in GREETINGS:
+            done = serving.complete([{"role": "user", "content": text}], task="sums")
+            assert done.decision.strategy == "cascade"
+            assert done.text
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_odd_input_is_served_by_a_cascade_whatever_the_answers(folder: Path, tmp_path: Path, name: str) -> None:
     replies = {"tiny": "", "small": "🤷 \x00" * 2_000, "large": ["579", '{"answer": [1, {}]}']}
