@@ -95,6 +95,11 @@ class Embedder:
             raise TypeError("embed() takes several texts; give [text]")
         keys = [_key(text, windows) for text in texts]
         rows = self._remembered(keys)
+        # What one window holds has the same vector either way: the predictor and the cache share it.
+        other: Windows = "head" if windows == "head_tail" else "head_tail"
+        others = {key: _key(text, other) for key, text in zip(keys, texts, strict=True) if key not in rows}
+        known = self._remembered(list(others.values()))
+        rows |= {key: known[one] for key, one in others.items() if one in known and not known[one].is_truncated}
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
         if fresh:
             computed = dict(zip(fresh, self._compute(list(fresh.values()), windows), strict=True))

@@ -138,6 +138,16 @@ def test_the_memory_is_bounded_and_keeps_what_was_used_last() -> None:
     assert remembering._loaded is not None
 
 
+def test_a_short_text_is_remembered_for_both_windows_and_a_long_one_for_its_own() -> None:
+    remembering, long = Embedder(), "many words and then some more " * 100
+    remembering._loaded = shared().load()
+    both = remembering.embed(["a cat", long], "head_tail").vectors
+    remembering._loaded = None
+    assert np.array_equal(remembering.embed(["a cat"], "head").vectors[0], both[0])
+    assert remembering._loaded is None
+    assert not np.array_equal(remembering.embed([long], "head").vectors[0], both[1])
+
+
 def test_no_text_stays_in_the_memory() -> None:
     remembering = Embedder()
     remembering._loaded = shared().load()
