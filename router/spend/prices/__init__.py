@@ -4,7 +4,7 @@ Money is Decimal USD. An unknown price is None and stays visible as such; it nev
 """
 
 from router.spend.prices.bundled import bundled_models, bundled_price
-from router.spend.prices.price import SERVED_UNASKED, STANDARD, Costs, Line, Price, Terms, Variant, price_on
+from router.spend.prices.price import SERVED_UNASKED, STANDARD, Costs, Line, Price, Terms, Variant, price_in, price_on
 from router.spend.prices.rates import METERS, PER_MILLION, Rates
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "Variant",
     "bundled_models",
     "bundled_price",
+    "price_in",
     "price_on",
 ]

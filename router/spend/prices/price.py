@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 from router.spend.prices.rates import (
     INPUT_METERS,
@@ -162,13 +163,37 @@ class Price(Rates):
         return {}  # every candidate of every request under a limit asks, and there are only a few answers
 
     @cached_property
+    def content(self) -> str:
+        """All that decides what a call costs, as canonical JSON; `price_in` reads it. The day is left out."""
+        variants = sorted([one.tier, one.above, _texts(one.rates)] for one in self.variants)
+        terms = {one.name: _text(getattr(self.terms, one.name)) for one in fields(Terms)}
+        return json.dumps({"rates": _texts(self), "variants": variants, "terms": terms}, sort_keys=True)
+
+    @cached_property
     def id(self) -> str:
         """Name of this price by its content, 16 hex digits: two prices at which every call costs the same share it."""
-        variants = [[one.tier, one.above, _texts(one.rates)] for one in self.variants]
-        bought = self.terms
-        terms = (bought.discount, bought.committed, bought.unit, bought.usd_per_unit, bought.prepaid)
-        text = json.dumps([_texts(self), sorted(variants, key=lambda one: one[:2]), [_text(term) for term in terms]])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.content.encode()).hexdigest()[:16]
+
+
+def price_in(content: str) -> Price:
+    """A price out of its `content`, such as a ledger keeps beside its `id`; without a day."""
+    told = json.loads(content)
+    terms = told["terms"]
+    return Price(
+        **_decimals(told["rates"]),
+        variants=tuple(Variant(tier=t, above=above, rates=Rates(**_decimals(r))) for t, above, r in told["variants"]),
+        terms=Terms(
+            discount=Decimal(terms["discount"]),
+            committed=None if terms["committed"] is None else Decimal(terms["committed"]),
+            unit=terms["unit"],
+            usd_per_unit=Decimal(terms["usd_per_unit"]),
+            prepaid=terms["prepaid"],
+        ),
+    )
+
+
+def _decimals(rates: Mapping[str, str]) -> dict[str, Any]:
+    return {meter: Decimal(rate) for meter, rate in rates.items()}
 
 
 def price_on(prices: Iterable[Price], day: date) -> Price | None:
@@ -219,5 +244,5 @@ def _texts(rates: Rates) -> dict[str, str]:
     return {meter: _text(rate) for meter, rate in rates.known().items()}
 
 
-def _text(value: object) -> str:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
+def _text(value: Any) -> Any:
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else value

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.spend.prices import METERS, Price, bundled_models, bundled_price
+from router.spend.prices import METERS, Price, bundled_models, bundled_price, price_in
 from router.spend.prices.bundled import price_of
 from router.spend.prices.entry import PriceEntry, entry_of
 from router.types import Usage
@@ -74,6 +74,14 @@ def test_no_usage_costs_more_than_its_worst_case(held: Price, usage: Usage, more
         usage.input_tokens + more, usage.output_tokens + longer, tiers=(usage.service_tier,), has_media=True
     )
     assert held.cost(usage) <= bound
+
+
+@given(prices(), used())
+def test_a_price_can_be_read_from_its_content(held: Price, usage: Usage) -> None:
+    read = price_in(held.content)
+    assert (read.id, read.content) == (held.id, held.content)
+    assert read.cost(usage) == held.cost(usage)
+    assert read.costs(read.cost(usage)) == held.costs(held.cost(usage))
 
 
 @given(prices())
