@@ -156,8 +156,12 @@ class Answer:
     """`long`: a text without a short answer in it, which only agrees with a text that means the same."""
     number: float | None = None
     """The value of a `number`."""
+    prose: str = ""
+    """What it says where that is a sentence or more, whose words may differ from those of another that means it."""
 
 
+SENTENCE = 60
+"""Characters from which a response's last line is a sentence, not a short answer."""
 LONG = 300
 """Characters from which a response without a marked answer is a text of its own, not an answer to compare."""
 
@@ -193,12 +197,12 @@ def answer_of(response: str, options: dict[str, str] | None = None) -> Answer:
     if found.by == "json" and isinstance(found.value, (dict, list)):
         return Answer(json.dumps(found.value, sort_keys=True, ensure_ascii=False), "json")
     if found.by == "last line" and len(response.strip()) > LONG:
-        return Answer(" ".join(response.split()).casefold(), "long")
+        return Answer(" ".join(response.split()).casefold(), "long", prose=response.strip())
     text = _bare(found.text)
     number = _value(text)
     if number is not None:
         return Answer(f"{number:.10g}", "number", number)
-    return Answer(_flat(text) or "''", "text")
+    return Answer(_flat(text) or "''", "text", prose=text if found.by == "last line" and len(text) > SENTENCE else "")
 
 
 def _choice(response: str, options: dict[str, str]) -> Answer:

@@ -21,6 +21,7 @@ from router.answers import Answer, answer_of, options_of
 from router.predict.agreement import SHAPE, Acceptance, Given, grouped, shape_of
 from router.predict.calibrate import sigmoid
 from router.predict.labels import Floats, Indices
+from router.predict.likeness import Likeness
 
 GAIN_COLUMNS = 5
 
@@ -85,6 +86,8 @@ class Cascade:
     """Shape (leaves + tasks + 1, p): whether the ladder is climbed at each price, by leaf, else task, else at all."""
     stops: Floats
     """The same shape: quality per USD at which the ladder stops, or by which the one model is chosen."""
+    likeness: Likeness | None = None
+    """When two answers in prose say the same, where training embedded them."""
 
     @property
     def tasks(self) -> int:
@@ -108,14 +111,21 @@ class Cascade:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays an artifact keeps, by name."""
-        own = {f"cascade_{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "acceptance"}
+        own = {f"cascade_{name}": getattr(self, name) for name in _OWN}
+        if self.likeness is not None:
+            own["likeness_threshold"] = np.array(self.likeness.threshold)
         return own | self.acceptance.arrays()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Cascade:
         """The cascade that `arrays` was taken from."""
-        names = [f.name for f in fields(cls) if f.name != "acceptance"]
-        return cls(acceptance=Acceptance.from_arrays(arrays), **{name: arrays[f"cascade_{name}"] for name in names})
+        own = {name: arrays[f"cascade_{name}"] for name in _OWN}
+        threshold = arrays.get("likeness_threshold")
+        likeness = None if threshold is None else Likeness(threshold=float(threshold))
+        return cls(acceptance=Acceptance.from_arrays(arrays), likeness=likeness, **own)
+
+
+_OWN = tuple(f.name for f in fields(Cascade) if f.name not in ("acceptance", "likeness"))
 
 
 class Climb:
@@ -135,6 +145,7 @@ class Climb:
         self, cascade: Cascade, ladder: Ladder, price: float, expected: Floats, task: int, leaf: int, prompt: str
     ) -> None:
         self._acceptance, self._ladder, self._price = cascade.acceptance, ladder, price
+        self._likeness = cascade.likeness
         # Models that were added to the artifact later stand at the end, and no ladder has heard of them.
         expected = expected[: len(cascade.acceptance.votes.support)]
         self._expected = expected[None]
@@ -212,6 +223,8 @@ class Climb:
         called = np.zeros(self._given.group.shape, dtype=bool)
         called[0, heard] = True
         self._given.group[:] = -1
-        self._given.group[0, heard] = grouped([self._answers[model].key for model in heard])
+        answers = [self._answers[model] for model in heard]
+        numbers = grouped([answer.key for answer in answers])
+        self._given.group[0, heard] = numbers if self._likeness is None else self._likeness.joined(numbers, answers)
         chance, best = self._acceptance.judge(self._given, called, self._expected, self._task, self._leaf)
         return float(chance[0]), int(best[0])

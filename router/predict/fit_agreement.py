@@ -16,6 +16,8 @@ from router.answers import answer_of, options_of
 from router.predict.agreement import COLUMNS, SHAPE, SLOPES, Acceptance, Given, Mask, Votes, grouped, shape_of, voters
 from router.predict.calibrate import sigmoid
 from router.predict.labels import Floats, Indices, shrunk_means
+from router.predict.likeness import Likeness, fit_likeness
+from router.predict.meaning import embed
 from router.predict.sureness import COLUMNS as SURENESS_COLUMNS
 from router.predict.sureness import LEAST_ROWS, PENALTY, Sureness, scales
 
@@ -36,30 +38,54 @@ PSEUDO_COUNT = 10.0
 
 
 def read_answers(
-    prompts: Sequence[str], responses: Sequence[Sequence[str]], output_tokens: Floats, logprob: Floats | None = None
-) -> Given:
-    """Answers of every query and model.
+    prompts: Sequence[str],
+    responses: Sequence[Sequence[str]],
+    output_tokens: Floats,
+    logprob: Floats | None = None,
+    *,
+    quality: Floats | None = None,
+) -> tuple[Given, Likeness | None]:
+    """Answers of every query and model, and when two of them in prose say the same.
 
     Args:
         prompts: n texts.
         responses: n rows of m responses.
         output_tokens: shape (n, m); NaN counts as 0.
         logprob: shape (n, m), mean log-probability per token; NaN where unknown.
+        quality: shape (n, m); where it is given, prose is embedded, and its likeness fitted.
     """
     group = np.full(output_tokens.shape, -1, dtype=np.int64)
     shape = np.zeros((*output_tokens.shape, len(SHAPE)))
+    prose: list[list[tuple[int, str]]] = []
     for row, (prompt, given) in enumerate(zip(prompts, responses, strict=True)):
         options = options_of(prompt)
         answers = [answer_of(response, options) for response in given]
         group[row] = grouped([answer.key for answer in answers])
+        prose.append([(model, answer.prose) for model, answer in enumerate(answers) if answer.prose])
         shape[row] = [shape_of(answer, text, prompt) for answer, text in zip(answers, given, strict=True)]
+    likeness = _join_prose(group, prose, quality) if quality is not None and any(prose) else None
     unknown = np.full(output_tokens.shape, np.nan)
-    return Given(
+    given_all = Given(
         group=group,
         shape=shape,
         length=np.log1p(np.nan_to_num(output_tokens)),
         logprob=unknown if logprob is None else logprob,
     )
+    return given_all, likeness
+
+
+def _join_prose(group: Indices, prose: Sequence[Sequence[tuple[int, str]]], quality: Floats) -> Likeness | None:
+    """Fit when answers in prose say the same, and give those that do one number, in `group`."""
+    vectors, _ = embed([text for row in prose for _, text in row])
+    ends = np.cumsum([len(row) for row in prose])
+    parts = np.split(vectors, ends[:-1])
+    rows = [([model for model, _ in row], part) for row, part in zip(prose, parts, strict=True)]
+    likeness = fit_likeness(rows, quality)
+    if likeness is not None:
+        for row, (models, part) in enumerate(rows):
+            if len(models) > 1:
+                group[row] = likeness.join(group[row].tolist(), models, part)
+    return likeness
 
 
 def fit_acceptance(

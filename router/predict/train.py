@@ -19,6 +19,7 @@ from router.predict.fit_agreement import read_answers
 from router.predict.fit_cascade import can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels
 from router.predict.latency import fit_latency
+from router.predict.likeness import Likeness
 from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
 from router.predict.meaning import NAMES, Reader, embed, fit_meaning, require
 from router.predict.promises import Promises, thinned
@@ -107,12 +108,12 @@ class _Training:
         learned = self.learned(crossed)
         whole = np.flatnonzero(self.matrix.complete)
         ways = {"single": self.dialled(learned, expected_cost, whole)}
-        recorded = self.recorded(learned, expected_cost, whole)
+        recorded, likeness = self.recorded(learned, expected_cost, whole)
         if can_cascade(recorded):
             cascade, held_out = fit_cascade(
                 recorded, tasks=len(self.labels.tasks), task_of_leaf=self.cell_of_task, seed=self.seed
             )
-            arrays |= cascade.arrays()
+            arrays |= replace(cascade, likeness=likeness).arrays()
             ways["cascade"] = Dialled(prices=cascade.prices, quality=held_out.quality, cost_usd=held_out.cost_usd)
         arrays |= self.promises(ways, whole).arrays()
         table = self.dialled(crossed.table, expected_cost, whole)
@@ -227,16 +228,18 @@ class _Training:
             ways={name: thinned(way.prices, way.quality, way.cost_usd) for name, way in ways.items() if len(rows)},
         )
 
-    def recorded(self, learned: Floats, expected_cost: Floats, rows: Indices) -> Recorded:
-        """What cascades are simulated on."""
+    def recorded(self, learned: Floats, expected_cost: Floats, rows: Indices) -> tuple[Recorded, Likeness | None]:
+        """What cascades are simulated on, and when two answers in it say the same."""
         matrix = self.matrix
-        return Recorded(
-            given=read_answers(
-                [matrix.texts[row] for row in rows],
-                [matrix.responses[row] for row in rows],
-                matrix.output_tokens[rows],
-                matrix.logprob[rows],
-            ),
+        given, likeness = read_answers(
+            [matrix.texts[row] for row in rows],
+            [matrix.responses[row] for row in rows],
+            matrix.output_tokens[rows],
+            matrix.logprob[rows],
+            quality=matrix.quality[rows] if self.embedding else None,
+        )
+        recorded = Recorded(
+            given=given,
             quality=matrix.response_quality[rows],
             cost_usd=matrix.cost_usd[rows],
             expected=learned[rows],
@@ -245,6 +248,7 @@ class _Training:
             leaf=self.cell[rows],
             folds=self.folds[rows],
         )
+        return recorded, likeness
 
     def report(
         self,
