@@ -27,6 +27,8 @@ class _Shelved:
     """The part of the shelf that a tier knows, of one partition."""
 
     last: int = 0
+    deletions: int = 0
+    """Of the whole shelf, when this part was last compared with it."""
     living: deque[tuple[float, int]] = field(default_factory=deque)
     """When each entry expires, and its number in the tier."""
 
@@ -55,8 +57,17 @@ class Promise:
             self.tier.recall(one.task, one.p_wrong, one.features, wrong=one.wrong, audit=one.audit)
 
     def take_in(self, where: str) -> None:
-        """What this and other processes stored in a partition since the last time, and what expired."""
-        shelved = self.known.get(where) or _Shelved()
+        """What this and other processes stored in a partition since the last time, deleted, or let expire."""
+        deletions = self._shelf.deletions()
+        shelved = self.known.get(where) or _Shelved(deletions=deletions)
+        if shelved.deletions != deletions:
+            # Else what is deleted would go on voting, though its answer is served to nobody.
+            there = self._shelf.numbers(where)
+            gone = {number for _, number in shelved.living if self.rows.get(number) not in there}
+            shelved.living = deque(one for one in shelved.living if one[1] not in gone)
+            shelved.deletions = deletions
+            for number in gone:
+                self._lose(where, number)
         for one in self._shelf.questions(where, shelved.last):
             number = self.tier.insert(where, one.text, one.vector.astype(np.float32), one.answer)
             self.rows[number] = one.id

@@ -157,6 +157,19 @@ class Shelf:
             if isinstance(text, str) and isinstance(answer, str) and _is_unit(vector)
         ]
 
+    def deletions(self) -> int:
+        """How many entries were ever deleted: a change says that some of those in memory may be gone."""
+        with self._db.connection() as connection:
+            (count,) = connection.execute("SELECT deletions FROM clock").fetchone()
+            return int(count)
+
+    def numbers(self, partition: str) -> set[int]:
+        """Of all entries of a partition."""
+        with self._db.connection() as connection:
+            return {
+                number for (number,) in connection.execute("SELECT id FROM entries WHERE partition = ?", (partition,))
+            }
+
     def answer(self, number: int) -> Stored | None:
         """A living answer, or None: deleted, expired, or nothing that may be served."""
         with self._db.connection() as connection:

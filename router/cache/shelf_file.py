@@ -47,6 +47,12 @@ CREATE TABLE clock (value REAL NOT NULL);
 INSERT INTO clock VALUES (0)
 """,
     "ALTER TABLE labels ADD COLUMN request_id TEXT",
+    """
+ALTER TABLE clock ADD COLUMN deletions INTEGER NOT NULL DEFAULT 0;
+
+CREATE TRIGGER entries_deleted AFTER DELETE ON entries
+BEGIN UPDATE clock SET deletions = deletions + 1; END
+""",
 )
 MOST_ENTRIES = 100_000
 MOST_BYTES_IN_ALL = 1 << 30

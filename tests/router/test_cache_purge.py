@@ -81,6 +81,22 @@ def test_python_deletes_the_same(filled: router.Router) -> None:
     assert gone(filled) == {"acme", "dear"}
 
 
+def test_what_another_process_deleted_does_not_go_on_voting(make: Make) -> None:
+    one, other = make("shadow"), make("shadow")
+    for text in ("How do I pay?", "How can I pay?", "How to pay?"):
+        one.complete(ask(text), task="cheap")
+    other.reject(one.complete(ask("How do I pay?"), task="cheap").id)  # out of the exact cache
+    assert one._alike is not None
+    (promise,) = one._alike._promises.values()
+    one.complete(ask("Please tell me how to pay"), task="cheap", cache="no-store")
+    (entries,) = (len(part.entries) for part in promise.tier._partitions.values())
+    assert entries == len(promise.rows) == 2
+    other.purge_cache()
+    said = one.complete(ask("Tell me how to pay"), task="cheap").decision.semantic
+    assert said is not None
+    assert said.reason == "nothing stored"
+
+
 def test_a_request_that_the_ledger_does_not_know_is_counted_and_left(filled: router.Router, tmp_path: Path) -> None:
     rows(tmp_path, "UPDATE entries SET request_id = 'stranger'")
     done = filled.purge_cache(task="cheap")

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from alike import Make, ask, by_topic, routers
 
 import router
 from router.cache import flights
+from router.cache.near_flights import NearFlights
+from router.cache.vetoes import traits
 from router.embedding import missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason="needs clearbar[embed]")
@@ -105,9 +108,7 @@ def test_a_leader_that_fails_lets_the_others_go(make: Make) -> None:
     assert not one._alike._flights._under_way
 
 
-def test_nobody_waits_beyond_its_own_deadline_or_for_a_lease_that_is_over(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_waits_beyond_its_own_deadline(make: Make) -> None:
     one = certified(make)
     slowly(one, delay_s=0.5)
 
@@ -119,11 +120,18 @@ def test_nobody_waits_beyond_its_own_deadline_or_for_a_lease_that_is_over(
 
     late = asyncio.run(run(timeout_s=0.2))
     assert [type(found) for found in late[1:]] == [router.DeadlineExceededError] * 2
+
+
+def test_what_is_under_way_for_too_long_or_has_landed_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = NearFlights()
+    first, second = (under_way.lead("p", np.ones(3, dtype=np.float32), traits("x")) for _ in range(2))
+    assert list(under_way.of("p")) == [second, first]
+    assert not list(under_way.of("other"))
+    under_way.land(first)
+    under_way.land(first)
+    assert (first.flight.landed.done(), list(under_way.of("p"))) == (True, [second])
     monkeypatch.setattr(flights, "LEASE_S", -1.0)
-    transport = slowly(one, delay_s=0.2)
-    one.purge_cache()
-    assert {completion.cache for completion in asyncio.run(run())} == {"miss"}
-    assert len(transport.calls) == 3
+    assert not list(under_way.of("p"))
 
 
 def test_another_number_tenant_or_system_prompt_is_not_waited_for(make: Make) -> None:

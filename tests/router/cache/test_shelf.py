@@ -13,7 +13,7 @@ import pytest
 from router.cache.shelf import Shelf
 from router.cache.shelf_file import MIGRATIONS
 
-VECTOR = np.ones(384, dtype=np.float32)
+VECTOR = np.full(384, 384**-0.5, dtype=np.float32)
 ANSWER = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
 
 
