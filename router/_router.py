@@ -72,6 +72,7 @@ class Router:
             paces=pace_memory(self.ledger, self.policy),
             till=Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None,
         )
+        self.ledger.keep_prices(price for prices in self.policy.prices.values() for price in prices)
         self._learner = learner(self.ledger, self.policy)
         self._cache = ExactCache(TextStore(folder / "cache")) if self.policy.caches_exactly else None
         self._flights, self._aside = Flights(), Aside()

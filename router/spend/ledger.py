@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +20,7 @@ from router.decisions import Decision
 from router.spend.holds import Holds
 from router.spend.ledger_schema import METERS, MIGRATIONS
 from router.spend.money import from_pico, to_pico
+from router.spend.prices import Price, price_in
 from router.spend.rollups import Rollups
 from router.stores.sqlite import Database
 from router.types import TAG_NAMES, Attempt, Request, to_sparse_json
@@ -50,6 +51,19 @@ class Ledger:
     def batch(self) -> AbstractContextManager[sqlite3.Connection]:
         """Several rows in one transaction, which is what makes a thousand of them cheap: all are kept, or none."""
         return self._db.transaction()
+
+    def keep_prices(self, prices: Iterable[Price]) -> None:
+        """Keep what each price says under its id, so that attempts can be explained when the price is long gone."""
+        at_us = _now_us()
+        with self._db.transaction() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO prices VALUES (?, ?, ?)", [(one.id, one.content, at_us) for one in prices]
+            )
+
+    def price(self, price_id: str) -> Price | None:
+        """The price of that id, or None."""
+        rows = self.rows("SELECT content FROM prices WHERE id = ?", (price_id,))
+        return price_in(rows[0]["content"]) if rows else None
 
     def append_attempt(self, request: Request, number: int, attempt: Attempt) -> None:
         """Write one settled provider call, and end its hold."""

@@ -109,6 +109,8 @@ CREATE INDEX requests_at ON requests (at_us);
 
 CREATE INDEX attempts_at ON attempts (at_us);
 
+CREATE TABLE prices (id TEXT PRIMARY KEY, content TEXT NOT NULL, at_us INTEGER NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE owners (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL, process TEXT) WITHOUT ROWID;
 
 CREATE TABLE holds (
@@ -158,5 +160,5 @@ CREATE INDEX {table}_{unit} ON {table} ({unit});
 """
         for table, unit in (("minutes", "minute"), ("hours", "hour"))
     )
-    + _append_only("requests", "attempts", "entries", "approvals"),
+    + _append_only("requests", "attempts", "entries", "approvals", "prices"),
 )

@@ -19,6 +19,7 @@ from router._request import chat_request
 from router.errors import StoreError
 from router.spend.ledger import Ledger
 from router.spend.money import from_pico, to_pico
+from router.spend.prices import Price
 from router.types import Attempt, Request, Usage
 
 HI = [{"role": "user", "content": "hi"}]
@@ -57,6 +58,16 @@ def test_a_request_and_its_attempts_carry_the_tags(ledger: Ledger) -> None:
         (0, "search", Decimal("0.25")), (1, "search", Decimal("0.5")),
     ]  # fmt: skip
     assert [attempts[0][name] for name in ("input_tokens", "cached_input_tokens", "usage_source")] == [3, 1, "provider"]
+
+
+def test_a_price_outlives_the_policy_that_gave_it(ledger: Ledger) -> None:
+    price = Price(input=Decimal("0.5"), output=Decimal(2), cached_input=Decimal("0.1"))
+    ledger.keep_prices([price, price])
+    ledger.keep_prices([price])
+    kept = ledger.price(price.id)
+    assert kept is not None
+    assert kept.content == price.content
+    assert ledger.price("nosuch") is None
 
 
 def test_an_unknown_request_has_no_row(ledger: Ledger) -> None:
