@@ -5,8 +5,9 @@ Waiting promises nothing: whether the answer is served is decided when it is the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from router.cache.flights import Flight
 from router.cache.neighbours import Floats
@@ -35,14 +36,16 @@ class NearFlights:
         self._under_way.setdefault(partition, []).append(mine)
         return mine
 
-    def of(self, partition: str) -> Iterator[NearFlight]:
-        """Those under way, the latest first; what has been for too long, or was before a fork, counts no more."""
+    def nearest(self, partition: str, vector: Floats) -> tuple[NearFlight, float] | None:
+        """The most alike one under way and its cosine; what has been for too long, or was before a fork, counts not."""
         living = [one for one in self._under_way.get(partition, ()) if not one.flight.is_over]
-        if living:
-            self._under_way[partition] = living
-        else:
+        if not living:
             self._under_way.pop(partition, None)
-        return reversed(living)
+            return None
+        self._under_way[partition] = living
+        cosines = np.einsum("ij,j->i", np.stack([one.vector for one in living]), vector)
+        best = int(cosines.argmax())
+        return living[best], float(cosines[best])
 
     def land(self, mine: NearFlight) -> None:
         """Let all go that wait for it; more than once does no harm."""

@@ -95,6 +95,7 @@ class Shelf:
         keep_private(path)
         self._db = Database(path, MIGRATIONS, busy_timeout_s=BUSY_TIMEOUT_S)
         self._writes = 0
+        self._asked: dict[int, int] = {}
 
     def turn(self) -> AbstractContextManager[Connection]:
         """For this thread alone while the block runs; no other thread forks meanwhile."""
@@ -116,20 +117,9 @@ class Shelf:
         if len(body) > MOST_BYTES:
             return None
         now_s = time.time()
-        row = (
-            partition,
-            _plain(text),
-            vector.astype("<f4").tobytes(),
-            answer,
-            model,
-            body,
-            request_id,
-            now_s,
-            now_s + ttl_s,
-            owner,
-            usd,
-            len(body) + len(text) + WIDTH_BYTES,
-        )
+        size = len(body) + len(text) + WIDTH_BYTES
+        row = (partition, _plain(text), vector.astype("<f4").tobytes(), answer, model, body, request_id, now_s,
+               now_s + ttl_s, owner, usd, size)  # fmt: skip
         with self._db.transaction() as connection:
             number = connection.execute(
                 "INSERT INTO entries (partition, text, vector, answer, model, payload, request_id, created_s, "
@@ -137,6 +127,7 @@ class Shelf:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT value FROM clock))",
                 row,
             ).lastrowid
+            self._write_asked(connection)
             self._writes += 1
             if self._writes % WRITES_PER_CULL == 0:
                 cull(connection, partition, now_s)
@@ -191,11 +182,9 @@ class Shelf:
             return connection.execute("SELECT id, model, request_id, created_s FROM entries").fetchall()
 
     def ask_for(self, number: int) -> None:
-        """Count that an entry was asked for."""
-        with self._db.transaction() as connection:
-            connection.execute(
-                "UPDATE entries SET hits = hits + 1, clock = (SELECT value FROM clock) WHERE id = ?", (number,)
-            )
+        """Count that an entry was asked for; written with the next entry or label: a hit waits for no writer."""
+        with self._db.connection():
+            self._asked[number] = self._asked.get(number, 0) + 1
 
     def drop(self, number: int | None = None, *, request_id: str | None = None) -> int:
         """Delete an entry by its number, or what a request left; how many there were."""
@@ -227,6 +216,7 @@ class Shelf:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
+            self._write_asked(connection)
 
     def labels(self, promise: str, width: int) -> list[Label]:
         """The latest ones, in their order.
@@ -263,6 +253,13 @@ class Shelf:
                 (time.time(), time.time()),
             ).fetchone()
         return dict(zip(("entries", "partitions", "labels"), row, strict=True))
+
+    def _write_asked(self, connection: Connection) -> None:
+        connection.executemany(
+            "UPDATE entries SET hits = hits + ?, clock = (SELECT value FROM clock) WHERE id = ?",
+            [(count, number) for number, count in self._asked.items()],
+        )
+        self._asked.clear()
 
     def close(self) -> None:
         """Close the file."""

@@ -19,8 +19,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from router.answers import response_text
 from router.cache.alone import for_nobody_else
 from router.cache.asked import Asked, Found, objection
@@ -245,14 +243,14 @@ class SemanticCache:
 
     def _ahead(self, asked: Asked, task: str) -> Future[None] | None:
         """A question under way whose answer would be served to this one, as far as can be told before it is there."""
-        if not asked.may_fly:
+        nearest = self._flights.nearest(asked.partition, asked.vector) if asked.may_fly else None
+        if nearest is None:
             return None
-        tier, mine = self.promise(asked.caching).tier, traits(asked.text)
-        for one in self._flights.of(asked.partition):
-            cosine = float(np.einsum("i,i->", one.vector, asked.vector))
-            if tier.would_serve(asked.partition, mine, asked.vector, other=one.traits, cosine=cosine, task=task):
-                return one.flight.landed
-        return None
+        one, cosine = nearest
+        served = self.promise(asked.caching).tier.would_serve(
+            asked.partition, traits(asked.text), asked.vector, other=one.traits, cosine=cosine, task=task
+        )
+        return one.flight.landed if served else None
 
     def promise(self, caching: Caching) -> Promise:
         """What keeps the promise that a rule makes."""

@@ -124,14 +124,17 @@ def test_nobody_waits_beyond_its_own_deadline(make: Make) -> None:
 
 def test_what_is_under_way_for_too_long_or_has_landed_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     under_way = NearFlights()
-    first, second = (under_way.lead("p", np.ones(3, dtype=np.float32), traits("x")) for _ in range(2))
-    assert list(under_way.of("p")) == [second, first]
-    assert not list(under_way.of("other"))
+    vectors = np.array([[1, 1, 1], [1, 1, 0]], dtype=np.float32)
+    first, second = (under_way.lead("p", vector, traits("x")) for vector in vectors)
+    asked = np.ones(3, dtype=np.float32)
+    assert under_way.nearest("p", asked) == (first, 3.0)
+    assert under_way.nearest("other", asked) is None
     under_way.land(first)
     under_way.land(first)
-    assert (first.flight.landed.done(), list(under_way.of("p"))) == (True, [second])
+    assert first.flight.landed.done()
+    assert under_way.nearest("p", asked) == (second, 2.0)
     monkeypatch.setattr(flights, "LEASE_S", -1.0)
-    assert not list(under_way.of("p"))
+    assert under_way.nearest("p", asked) is None
 
 
 def test_another_number_tenant_or_system_prompt_is_not_waited_for(make: Make) -> None:
