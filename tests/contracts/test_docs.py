@@ -128,8 +128,10 @@ def check_command(words: list[str]) -> None:
     command: click.Command = cli
     context = click.Context(cli)
     while isinstance(command, click.Group):
-        assert words, "a group is no command"
-        found = command.get_command(context, words.pop(0))
+        is_named = bool(words) and not words[0].startswith("-")
+        name = words.pop(0) if is_named else getattr(command, "default", None)
+        assert name, "a group is no command"
+        found = command.get_command(context, name)
         assert found is not None
         command = found
     known = {name for parameter in command.params for name in parameter.opts}
