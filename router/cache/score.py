@@ -65,6 +65,8 @@ class Score:
 def fitted(rows: Numbers, wrong: Numbers, weights: Numbers, prior: Numbers, *, start: Numbers) -> Numbers:
     """Most probable coefficients under a Gaussian prior, by Newton's method (iterated weighted least squares).
 
+    Steps are halved until they improve: from a start that is sure and wrong of most labels, whole ones would fly off.
+
     Args:
         rows: shape (n, 16).
         wrong: shape (n,), 0 or 1.
@@ -74,13 +76,21 @@ def fitted(rows: Numbers, wrong: Numbers, weights: Numbers, prior: Numbers, *, s
     """
     precision = np.full(len(prior), PRECISION)
     precision[0] = 0.3
+
+    def plausible(at: Numbers) -> float:
+        raised = rows @ at
+        return float(weights @ (wrong * raised - np.logaddexp(0, raised)) - precision @ (at - prior) ** 2 / 2)
+
     now = start.copy()
-    for _ in range(8):
+    for _ in range(20):
         p = 1 / (1 + np.exp(-np.clip(rows @ now, -30, 30)))
         slope = rows.T @ (weights * (wrong - p)) - precision * (now - prior)
         spread = (weights * p * (1 - p) + 1e-9)[:, None]
         curve = np.einsum("ij,ik->jk", rows * spread, rows) + np.diag(precision)
         step = np.linalg.solve(curve, slope)
+        before = plausible(now)
+        while plausible(now + step) < before and np.abs(step).max() >= 1e-4:
+            step = step / 2
         now = now + step
         if np.abs(step).max() < 1e-4:
             break
