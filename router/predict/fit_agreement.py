@@ -1,7 +1,8 @@
 """Fitting `agreement`: who has to agree, in which task, before an answer may be taken for right.
 
-Cascades ask few models, in an order that is not known yet. So both steps are fitted on random subsets of the
-models, every second one with the cheap models first, as cascades have them.
+Cascades ask few models, in an order that is not known yet. So both steps are fitted on random subsets of the models
+such as cascades ask: those that look best at some price of quality, with luck. Among subsets of any models there are
+few of strong ones, and acceptance would be too sure of those, with which cascades end.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from router.predict.sureness import LEAST_ROWS, PENALTY, Sureness, scales
 
 SUBSETS = 6
 """Random subsets of models per query."""
-MOST_MODELS = 8
+MOST_MODELS = 6
 """Size of the largest subset."""
-CHEAP_FIRST = 0.6
-"""Head start of the cheapest model over the dearest, in every second draw, on ranks that are uniform in [0, 1]."""
+LUCK = 0.15
+"""Standard deviation of what is added to each model's worth in a draw, in quality."""
+DEAR, CHEAP = 3.0, 0.02
+"""Prices of quality that subsets are drawn at, in units of one point of quality for the best model's cost."""
 VOTE_PENALTY = 1.0
 """Ridge on each model's own utilities; half a label's worth of doubt."""
 SECOND_SHARE = 0.5
@@ -97,7 +100,7 @@ def fit_acceptance(
     *,
     tasks: int,
     leaves: int,
-    dearness: Floats,
+    cost_usd: Floats,
     seed: int,
 ) -> Acceptance:
     """Fit both steps on queries that every model has answered.
@@ -110,11 +113,11 @@ def fit_acceptance(
         leaf: shape (n,), finest label.
         tasks: number of tasks.
         leaves: number of leaves.
-        dearness: shape (m,), 0 for the cheapest model to 1 for the dearest.
+        cost_usd: shape (m,), mean cost of each model.
         seed: of the subsets.
     """
     random = np.random.default_rng(seed)
-    rows, called = subsets(len(quality), dearness, random)
+    rows, called = subsets(sigmoid(expected), cost_usd, random)
     votes = fit_votes(given.group, quality, expected, rows, called)
     center, scale = _lengths(given.length, task, tasks)
     scaled = Acceptance(
@@ -186,14 +189,22 @@ def fit_sureness(
     return replace(found, weights=weights)
 
 
-def subsets(count: int, dearness: Floats, random: np.random.Generator) -> tuple[Indices, Mask]:
-    """Random sets of models: query of each (rows,), and who is called (rows, m)."""
-    models = len(dearness)
+def subsets(expected: Floats, cost_usd: Floats, random: np.random.Generator) -> tuple[Indices, Mask]:
+    """Random sets of models: query of each (rows,), and who is called (rows, m).
+
+    Args:
+        expected: shape (n, m), expected quality.
+        cost_usd: shape (m,), mean cost of each model.
+        random: draws sizes, prices and luck.
+    """
+    count, models = expected.shape
+    unit = 1.0 / max(float(cost_usd[expected.mean(axis=0).argmax()]), 1e-12)
     drawn = []
-    for turn in range(SUBSETS):
+    for _ in range(SUBSETS):
         size = random.integers(1, min(models, MOST_MODELS) + 1, count)
-        lot = random.random((count, models)) + (CHEAP_FIRST * dearness if turn % 2 else 0.0)
-        drawn.append(lot.argsort(axis=1).argsort(axis=1) < size[:, None])
+        price = unit * np.exp(random.uniform(np.log(CHEAP), np.log(DEAR), count))
+        worth = expected - price[:, None] * cost_usd + LUCK * random.normal(size=expected.shape)
+        drawn.append((-worth).argsort(axis=1).argsort(axis=1) < size[:, None])
     return np.tile(np.arange(count), SUBSETS), np.concatenate(drawn)
 
 

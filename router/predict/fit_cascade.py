@@ -44,13 +44,12 @@ def fit_cascade(recorded: Recorded, *, tasks: int, task_of_leaf: Indices, seed: 
         The cascade, and what its like did with queries that neither its ladders nor its acceptance had seen, at
         every price of its dial.
     """
-    mean_cost = np.log(np.maximum(recorded.cost_usd.mean(axis=0), 1e-12))
-    dearness = (mean_cost - mean_cost.min()) / max(float(np.ptp(mean_cost)), 1e-9)
+    mean_cost = recorded.cost_usd.mean(axis=0)
 
     def acceptance(part: Recorded) -> Acceptance:
         return fit_acceptance(
             part.given, part.quality, logit(part.expected), part.task, part.leaf,
-            tasks=tasks, leaves=len(task_of_leaf), dearness=dearness, seed=seed,
+            tasks=tasks, leaves=len(task_of_leaf), cost_usd=mean_cost, seed=seed,
         )  # fmt: skip
 
     folds = np.unique(recorded.folds)

@@ -2,7 +2,8 @@
 
 What a cascade would have done with a query is computed with an acceptance and expectations that were fitted without
 that query. Even so, the best of many simulated cascades looks better than it is; the fewer the queries, the more
-its value is taken from what acceptance predicts instead of from what happened (`TRUST`).
+its value is taken from what acceptance predicts instead of from what happened (`TRUST`). A task alone has few queries:
+its gains are drawn toward those over all queries (`POOL`), and so is the choice of its ladder (`SHARED_QUERIES`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ BEAM = 5
 TRUST = 500.0
 """Queries at which outcomes and predictions weigh the same in a cascade's value."""
 GAIN_PENALTY = 10.0
-"""Ridge on the gains' weights; a fifth of it on the first, the gain per doubt."""
+"""Ridge on the gains' weights over all queries; a fifth of it on the first, the gain per doubt."""
+POOL = 40.0
+"""The same on how far a task's gains are from those of its ladder over all queries."""
+SHARED_QUERIES = 300.0
+"""Queries that a ladder's worth over all queries weighs when a task's is chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,47 +71,64 @@ class Outcome(Served):
 class Simulation:
     """Cascades replayed over recorded answers."""
 
-    def __init__(self, recorded: Recorded, without: dict[int, Acceptance]) -> None:
-        self.recorded, self._without = recorded, without
+    def __init__(
+        self, recorded: Recorded, without: dict[int, Acceptance], part: tuple[Simulation, Indices] | None = None
+    ) -> None:
+        self.recorded, self._without, self._part = recorded, without, part
         self._expected = logit(recorded.expected)
         self._trust = len(recorded.quality) / (len(recorded.quality) + TRUST)
         self._seen: dict[frozenset[int], tuple[Floats, Floats]] = {}
+        self._ladders: dict[tuple[int, ...], Ladder] = {}
+        self._worths: dict[tuple[tuple[int, ...], bytes], float] = {}
 
     def of(self, rows: Indices) -> Simulation:
-        """The same over some of the queries."""
-        part = Simulation(self.recorded.rows(rows), self._without)
-        part._seen = {models: (chance[rows], quality[rows]) for models, (chance, quality) in self._seen.items()}
-        return part
+        """The same over some of the queries, leaning on what all of them say."""
+        return Simulation(self.recorded.rows(rows), self._without, (self, rows))
 
     def state(self, models: tuple[int, ...]) -> tuple[Floats, Floats]:
         """After asking some models: P(the chosen answer clears) and its true quality, shape (n,) each."""
         key = frozenset(models)
         if key not in self._seen:
-            r = self.recorded
-            called = np.zeros(r.quality.shape, dtype=bool)
-            called[:, list(models)] = True
-            chance, best = np.zeros(len(called)), np.zeros(len(called), dtype=np.int64)
-            for fold, acceptance in self._without.items():
-                rows = np.flatnonzero(r.folds == fold)
-                if len(rows):
-                    chance[rows], best[rows] = acceptance.judge(
-                        r.given.rows(rows), called[rows], self._expected[rows], r.task[rows], r.leaf[rows]
-                    )
-            self._seen[key] = chance, r.quality[np.arange(len(called)), best]
+            if self._part is None:
+                self._seen[key] = self._judge(models)
+            else:
+                whole, rows = self._part
+                chance, quality = whole.state(models)
+                self._seen[key] = chance[rows], quality[rows]
         return self._seen[key]
+
+    def _judge(self, models: tuple[int, ...]) -> tuple[Floats, Floats]:
+        r = self.recorded
+        called = np.zeros(r.quality.shape, dtype=bool)
+        called[:, list(models)] = True
+        chance, best = np.zeros(len(called)), np.zeros(len(called), dtype=np.int64)
+        for fold, acceptance in self._without.items():
+            rows = np.flatnonzero(r.folds == fold)
+            if len(rows):
+                chance[rows], best[rows] = acceptance.judge(
+                    r.given.rows(rows), called[rows], self._expected[rows], r.task[rows], r.leaf[rows]
+                )
+        return chance, r.quality[np.arange(len(called)), best]
 
     def fit(self, models: tuple[int, ...]) -> Ladder:
         """The gains of a ladder: ridge regressions on what climbing it brought."""
+        if models not in self._ladders:
+            self._ladders[models] = self._fit(models)
+        return self._ladders[models]
+
+    def _fit(self, models: tuple[int, ...]) -> Ladder:
         rungs = len(models)
         states = [self.state(models[: rung + 1]) for rung in range(rungs)]
-        gain = np.zeros((rungs, rungs, GAIN_COLUMNS))
-        penalty = GAIN_PENALTY * np.diag([0.2, *[1.0] * (GAIN_COLUMNS - 1)])
+        gain = np.zeros((rungs, rungs, GAIN_COLUMNS)) if self._part is None else self._part[0].fit(models).gain.copy()
+        penalty = GAIN_PENALTY if self._part is None else POOL
+        ridge = penalty * np.diag([0.2, *[1.0] * (GAIN_COLUMNS - 1)])
         for rung in range(rungs - 1):
             columns = gain_columns(states[rung][0], self._expected[:, models[rung + 1]])
             brought = np.column_stack(
                 [self._steady(states[h]) - self._steady(states[rung]) for h in range(rung + 1, rungs)]
             )
-            gain[rung, rung + 1 :] = np.linalg.solve(columns.T @ columns + penalty, columns.T @ brought).T
+            usual = gain[rung, rung + 1 :].T
+            gain[rung, rung + 1 :] = np.linalg.solve(columns.T @ columns + ridge, columns.T @ brought + ridge @ usual).T
         return Ladder(models=models, gain=gain, cost_usd=self.recorded.cost_usd[:, models].mean(axis=0))
 
     def climb(self, ladder: Ladder, prices: Floats) -> Outcome:
@@ -152,7 +174,7 @@ class Simulation:
         found: list[tuple[float, tuple[int, ...]]] = []
         for _ in range(min(RUNGS, models)):
             longer = [
-                (self._worth(self.fit((*start, model)), prices), (*start, model))
+                (self._worth((*start, model), prices), (*start, model))
                 for start in beam
                 for model in range(models)
                 if model not in start
@@ -163,9 +185,17 @@ class Simulation:
             beam = sorted(distinct.values(), key=[order for _, order in longer].index)[:BEAM]
         return self.fit(max(found, key=lambda item: item[0])[1])
 
-    def _worth(self, ladder: Ladder, prices: Floats) -> float:
-        outcome = self.climb(ladder, prices)
-        return float((outcome.value - prices[:, None] * outcome.cost_usd).mean())
+    def _worth(self, models: tuple[int, ...], prices: Floats) -> float:
+        key = models, prices.tobytes()
+        if key not in self._worths:
+            outcome = self.climb(self.fit(models), prices)
+            worth = float((outcome.value - prices[:, None] * outcome.cost_usd).mean())
+            if self._part is not None:
+                own = len(self.recorded.quality)
+                shared = self._part[0]._worth(models, prices)
+                worth = (own * worth + SHARED_QUERIES * shared) / (own + SHARED_QUERIES)
+            self._worths[key] = worth
+        return self._worths[key]
 
     def _steady(self, state: tuple[Floats, Floats]) -> Floats:
         return np.asarray(self._trust * state[1] + (1.0 - self._trust) * state[0])
