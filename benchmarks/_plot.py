@@ -1,4 +1,4 @@
-"""A plot of cost against quality as SVG, without a plotting library."""
+"""Plots as SVG, without a plotting library: cost against quality, and hits against errors."""
 
 from __future__ import annotations
 
@@ -73,4 +73,41 @@ def plot(title: str, frame: Frame, curves: dict[str, Curve], path: Path) -> None
         if quality >= bottom and np.log10(share) >= low:
             parts.append(f'<circle cx="{across(share):.1f}" cy="{down(quality):.1f}" r="3" fill="#333"/>')
     parts.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 20 + 18 * len(lines)}">● one model alone</text></svg>')
+    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def scatter(title: str, curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
+    """Write a plot of shares: each curve's points, joined in their order; the last curve is drawn thick.
+
+    Args:
+        title: names both axes, `UP by ACROSS`.
+        curves: of each name, points (across, up), both in [0, 1].
+        path: of the SVG.
+    """
+    points = np.array([point for curve in curves.values() for point in curve])
+    right, top = max(0.1, points[:, 0].max() * 1.05), max(0.01, min(0.12, points[:, 1].max() * 1.05))
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="20" font-size="15">{escape(title)}</text>',
+    ]
+    for step in range(6):
+        x, y = LEFT + width * step / 5, TOP + height * (1 - step / 5)
+        parts.append(f'<path d="M{x:.1f} {TOP}v{height}M{LEFT} {y:.1f}h{width}" stroke="#eee"/>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{right * step / 5:.0%}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / 5:.1%}</text>')
+    for number, (name, curve) in enumerate(curves.items()):
+        is_last = number == len(curves) - 1
+        colour = "#e15759" if is_last else COLOURS[number % len(COLOURS)]
+        places = [(LEFT + width * x / right, TOP + height * (1 - min(y, top) / top)) for x, y in curve]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        stroke = f'stroke="{colour}" stroke-width="{3 if is_last else 1.3}"'
+        parts.append(f'<polyline points="{line}" fill="none" {stroke}/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in places]
+        at = TOP + 14 + 18 * number
+        parts.append(f'<path d="M{WIDTH - RIGHT + 12} {at - 4}h22" {stroke}/>')
+        parts.append(f'<text x="{WIDTH - RIGHT + 40}" y="{at}">{escape(name)}</text>')
+    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 8}">points over {top:.0%} stand at the top edge</text></svg>')
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")

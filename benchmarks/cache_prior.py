@@ -1,6 +1,6 @@
 """Fits the coefficients that the semantic cache starts from, and writes `router/cache/score_prior.json`.
 
-    python benchmarks/cache_prior.py --data DIR
+    python benchmarks/cache_prior.py --data DIR [--without banking77|pairs --out FILE]
 
 DIR holds banking77.parquet (text, category), fowcache_pairs.parquet (a, b, same_answer), langcache_pairs.parquet
 (query_a, query_b, same_answer) and gptcache_mock_pairs.parquet (origin, similar). Streams are replayed with every
@@ -36,7 +36,12 @@ Stream = list[tuple[str, str]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    streams = list(training(parser.parse_args().data))
+    parser.add_argument("--without", choices=("banking77", "pairs"), help="a source to leave out, for honest figures")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    if given.without and given.out == OUT:
+        parser.error("--without needs --out: coefficients that miss a source are not shipped")
+    streams = [stream for source, stream in training(given.data) if source != given.without]
     prior = np.zeros(len(FEATURES))
     for _ in range(2):  # the answers' own record needs a score, so the second round starts from the first
         rows, wrong = zip(*(watched(stream, prior) for stream in streams), strict=True)
@@ -44,22 +49,23 @@ def main() -> None:
         prior = model.fit(np.concatenate(rows), np.concatenate(wrong)).coef_[0]
     coefficients = {name: round(float(value), 4) for name, value in zip(FEATURES, prior, strict=True)}
     text = {"version": 1, "embedder": VERSION, "sources": SOURCES, "coefficients": coefficients}
-    OUT.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
-    print(OUT, coefficients)
+    given.out.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+    print(given.out, coefficients)
 
 
-def training(data: Path) -> Iterable[Stream]:
+def training(data: Path) -> Iterable[tuple[str, Stream]]:
+    """Streams by their source."""
     bank = pd.read_parquet(data / "banking77.parquet")
     rows = list(zip(bank.text, bank.category, strict=True))
     intents = sorted(set(bank.category))
     for seed, size in ((101, 4_000), (104, 2_000)):
-        yield shuffled(rows, seed)[:size]
+        yield "banking77", shuffled(rows, seed)[:size]
     for seed in (102, 103):
         known = set(np.random.default_rng(seed).permutation(intents)[:60])
         inside = shuffled([row for row in rows if row[1] in known], seed)[:3_700]
         outside = shuffled([(text, f"alone {text}") for text, intent in rows if intent not in known], seed)[:300]
-        yield shuffled(inside + outside, seed)
-    yield shuffled(pairs(data), 105)
+        yield "banking77", shuffled(inside + outside, seed)
+    yield "pairs", shuffled(pairs(data), 105)
 
 
 def pairs(data: Path) -> Stream:
