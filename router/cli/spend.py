@@ -7,6 +7,7 @@ import click
 from router.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "focus": "router.cli.spend_focus:focus",
     "report": "router.cli.spend_report:report",
 }
 
