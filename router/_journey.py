@@ -201,9 +201,9 @@ class Journey:
             yield Sleep(seconds=HOLD_PAUSE_S)
 
     def _book(self) -> None:
-        attempts = self.meter.attempts
+        attempts, task = self.meter.attempts, self.decision.task.task if self.decision else None
         for number in range(self.meter.written, len(attempts)):
-            self._ledger.append_attempt(self.request, number, attempts[number])
+            self._ledger.append_attempt(self.request, number, attempts[number], task)
             self.meter.written = number + 1
 
     def finish(

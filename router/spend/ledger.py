@@ -21,7 +21,8 @@ from router.spend.holds import Holds
 from router.spend.ledger_schema import METERS, MIGRATIONS
 from router.spend.money import from_pico, to_pico
 from router.spend.prices import Price, price_in
-from router.spend.rollups import Rollups
+from router.spend.rollups import Rollups, as_rows
+from router.spend.rows import scan
 from router.stores.sqlite import Database
 from router.types import TAG_NAMES, Attempt, Request, to_sparse_json
 
@@ -33,8 +34,8 @@ _REQUEST_ROW = (
 )
 _ATTEMPT_ROW = (
     "INSERT INTO attempts (request_id, number, at_us, model, call, outcome, error, model_version, latency_s, "
-    f"cost_pusd, held_pusd, price_id, service_tier, {', '.join(METERS)}, input_characters, usage_source, "
-    f"{_TAGS}) VALUES ({', '.join('?' * (16 + len(METERS) + len(TAG_NAMES)))})"
+    f"cost_pusd, held_pusd, price_id, service_tier, {', '.join(METERS)}, input_characters, usage_source, task, "
+    f"{_TAGS}) VALUES ({', '.join('?' * (17 + len(METERS) + len(TAG_NAMES)))})"
 )
 
 
@@ -65,10 +66,10 @@ class Ledger:
         rows = self.rows("SELECT content FROM prices WHERE id = ?", (price_id,))
         return price_in(rows[0]["content"]) if rows else None
 
-    def append_attempt(self, request: Request, number: int, attempt: Attempt) -> None:
-        """Write one settled provider call, and end its hold."""
+    def append_attempt(self, request: Request, number: int, attempt: Attempt, task: str | None = None) -> None:
+        """Write one settled provider call, and end its hold; `task` as decided, default: as the caller said."""
         with self._db.transaction() as connection:
-            self._append_attempt(connection, request, number, attempt)
+            self._append_attempt(connection, request, number, attempt, task or request.task)
             self.rollups.wrote(connection, 1)
 
     def append_request(
@@ -87,9 +88,10 @@ class Ledger:
         error: str | None = None,
     ) -> None:
         """Write a request's end, together with its last `unwritten` attempts."""
+        task = decision.task.task if decision else request.task
         row = (
             request.id, _now_us(), request.kind, request.model, model,
-            decision.task.task if decision else request.task,
+            task,
             decision.rule if decision else None, decision.strategy if decision else None,
             decision.bar if decision else None, decision.policy_version if decision else None,
             decision.artifact_version if decision else None,
@@ -99,7 +101,7 @@ class Ledger:
         first = len(attempts) - unwritten
         with self._db.transaction() as connection:
             for number in range(first, len(attempts)):
-                self._append_attempt(connection, request, number, attempts[number])
+                self._append_attempt(connection, request, number, attempts[number], task)
             _insert(connection, _REQUEST_ROW, row)
             self.rollups.wrote(connection, unwritten + 1)
 
@@ -186,6 +188,13 @@ class Ledger:
             row["cost_usd"] = from_pico(row.pop("cost_uusd") * 1_000_000 + row.pop("rest_pusd"))
         return sorted(rows, key=lambda row: -row["cost_usd"])
 
+    def scan(
+        self, names: Sequence[str], where: Mapping[str, str] | None = None, since_us: int | None = None,
+        until_us: int | None = None, step_us: int | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Sums as of `rollups.sums`, of the rows themselves: also by `run_id` and free-form tags, and slower."""
+        return as_rows(scan(self._db, names, where or {}, since_us, until_us, step_us), names, step_us)
+
     def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query, as dicts."""
         with self._db.connection() as connection:
@@ -198,19 +207,21 @@ class Ledger:
         self.holds.close()
         self._db.close()
 
-    def _append_attempt(self, connection: sqlite3.Connection, request: Request, number: int, attempt: Attempt) -> None:
-        _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempt))
+    def _append_attempt(
+        self, connection: sqlite3.Connection, request: Request, number: int, attempt: Attempt, task: str | None
+    ) -> None:
+        _insert(connection, _ATTEMPT_ROW, _attempt_row(request, number, attempt, task))
         self.holds.settle(connection, request.id, number, attempt)
 
 
-def _attempt_row(request: Request, number: int, attempt: Attempt) -> tuple[Any, ...]:
+def _attempt_row(request: Request, number: int, attempt: Attempt, task: str | None) -> tuple[Any, ...]:
     usage = attempt.usage
     meters = tuple(None if usage is None else getattr(usage, name) for name in METERS)
     return (
         request.id, number, _now_us(), attempt.model, attempt.call, attempt.outcome, attempt.error,
         attempt.model_version, attempt.latency_s, to_pico(attempt.cost_usd), to_pico(attempt.held_usd),
         attempt.price_id, usage and usage.service_tier, *meters, attempt.input_characters, usage and usage.source,
-        *_tag_values(request),
+        task, *_tag_values(request),
     )  # fmt: skip
 
 

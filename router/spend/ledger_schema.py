@@ -10,7 +10,7 @@ _REQUEST_FIGURES = """
   at_us INTEGER NOT NULL, kind TEXT NOT NULL, model_asked TEXT, model_served TEXT,
   task TEXT, rule TEXT, strategy TEXT, bar REAL, policy_version TEXT, artifact_version TEXT,
   outcome TEXT NOT NULL, error TEXT, cache TEXT NOT NULL, cache_key TEXT, cost_pusd INTEGER, attempts INTEGER NOT NULL,
-  latency_s REAL NOT NULL, decision TEXT"""
+  latency_s REAL NOT NULL"""
 
 METERS = (
     "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens",
@@ -27,7 +27,15 @@ _OLD_ATTEMPT = (
     "request_id, number, at_us, model, call, outcome, error, model_version, latency_s, cost_pusd, input_tokens, "
     f"output_tokens, cached_input_tokens, reasoning_tokens, usage_source, {_OLD_TAGS}"
 )
-ROLLED_TAGS = ("team", "feature", "workflow", "customer", "agent", "environment", "cost_centre")
+CUBE_NAMES = (
+    "team", "feature", "workflow", "agent", "environment", "cost_centre", "customer", "task", "model", "call",
+)  # fmt: skip
+"""Columns that rows are summed by."""
+COUNTS = (
+    "requests", "errors", "hits", "failed", "calls", "unpriced", "cost_uusd", "rest_pusd", *METERS, "latency_us",
+)  # fmt: skip
+"""What is summed. SQLite's sums are 64-bit: in pico-dollars they would end at 9 million USD, so micro-dollars and the
+rest go apart."""
 
 
 def _append_only(*tables: str) -> str:
@@ -86,7 +94,8 @@ DROP INDEX requests_at;
 DROP INDEX attempts_at;
 
 CREATE TABLE requests (
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, {_REQUEST_FIGURES}, {_TAGS}, tags TEXT NOT NULL
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, {_REQUEST_FIGURES}, {_TAGS}, tags TEXT NOT NULL,
+  decision TEXT
 );
 
 CREATE TABLE attempts (
@@ -94,12 +103,14 @@ CREATE TABLE attempts (
   model TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, error TEXT, model_version TEXT,
   latency_s REAL NOT NULL, cost_pusd INTEGER, held_pusd INTEGER, price_id TEXT, service_tier TEXT,
   {", ".join(f"{name} INTEGER" for name in METERS)}, input_characters INTEGER, usage_source TEXT,
-  {_TAGS}, tags TEXT NOT NULL, UNIQUE (request_id, number)
+  task TEXT, {_TAGS}, tags TEXT NOT NULL, UNIQUE (request_id, number)
 );
 
 INSERT INTO requests (id, {_OLD_REQUEST}) SELECT id, {_OLD_REQUEST} FROM old_requests ORDER BY at_us, id;
 
-INSERT INTO attempts ({_OLD_ATTEMPT}) SELECT {_OLD_ATTEMPT} FROM old_attempts ORDER BY at_us, request_id, number;
+INSERT INTO attempts (task, {_OLD_ATTEMPT})
+SELECT (SELECT task FROM requests WHERE id = request_id), {_OLD_ATTEMPT} FROM old_attempts
+ORDER BY at_us, request_id, number;
 
 DROP TABLE old_requests;
 
@@ -146,19 +157,16 @@ CREATE TABLE crossings (
 ) WITHOUT ROWID;
 
 CREATE TABLE rolled_to (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-"""
-    + "".join(
-        f"""
-CREATE TABLE {table} (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, {unit} INTEGER NOT NULL, {", ".join(ROLLED_TAGS)}, task, model, call,
-  requests INTEGER NOT NULL, hits INTEGER NOT NULL, failed INTEGER NOT NULL, calls INTEGER NOT NULL,
-  unpriced INTEGER NOT NULL, cost_uusd INTEGER NOT NULL, rest_pusd INTEGER NOT NULL,
-  {", ".join(f"{name} INTEGER NOT NULL" for name in METERS)}, latency_s REAL NOT NULL
+
+CREATE TABLE cell_keys (
+  id INTEGER PRIMARY KEY, cube INTEGER NOT NULL, {", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CUBE_NAMES)},
+  UNIQUE (cube, {", ".join(CUBE_NAMES)})
 );
 
-CREATE INDEX {table}_{unit} ON {table} ({unit});
+CREATE TABLE cells (
+  level INTEGER NOT NULL, at INTEGER NOT NULL, key INTEGER NOT NULL,
+  {", ".join(f"{name} INTEGER NOT NULL" for name in COUNTS)}, PRIMARY KEY (level, at, key)
+) WITHOUT ROWID;
 """
-        for table, unit in (("minutes", "minute"), ("hours", "hour"))
-    )
     + _append_only("requests", "attempts", "entries", "approvals", "prices"),
 )

@@ -1,49 +1,33 @@
-"""Sums of the ledger by minute and by hour, brought forward while rows are written.
+"""Sums of the ledger by minute, hour and day, brought forward while rows are written.
 
-Rows are rolled up in the order in which they were written, each exactly once; what is not rolled up yet is added from
-the rows themselves, so a report is never behind. Rollups are derived: they may be deleted and are made again.
+Rows are summed in the order in which they were written, each exactly once; what is not summed yet is added from the
+rows themselves, so a report is never behind. Sums are derived: they may be deleted and are made again.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from router.spend.ledger_schema import METERS, ROLLED_TAGS
+from router.spend.cubes import CUBES, HOUR_US, MINUTE_US, MINUTES, Cube, Stretch, cover, cube_for
+from router.spend.ledger_schema import COUNTS, CUBE_NAMES
 from router.spend.money import PICO
+from router.spend.rows import TABLES, Groups, Span, add, read, source
 from router.stores.sqlite import Database
 
-CHUNK = 5_000
-"""Rows after which a writer rolls up, some 10 ms of work; a minute with fewer is rolled up when it is over."""
-MINUTE_US = 60_000_000
+CHUNK = 1_000
+"""Rows after which a writer sums them, some 10 ms of work; a minute with fewer is summed when it is over."""
+CATCH_UP = 20_000
+"""Rows of one transaction when there is much to make good."""
 KEEP_MINUTES = 48 * 60
 """Older minutes are in the hours alone."""
+_FLOOR = "minutes from"
 
-ROLLED = (*ROLLED_TAGS, "task", "model", "call")
-"""What can be grouped by without reading single rows."""
-COUNTS = ("requests", "hits", "failed", "calls", "unpriced", "cost_uusd", "rest_pusd", *METERS, "latency_s")
-
-_DIMENSIONS = ", ".join(ROLLED)
-_COLUMNS = ", ".join([*ROLLED, *COUNTS])
-_SUMS = ", ".join(f"SUM({name})" for name in COUNTS)
-# SQLite's sums are 64-bit: in pico-dollars they would end at 9 million USD, so micro-dollars and the rest go apart.
-_ATTEMPTS = (
-    f"SELECT {{at}} AS at, {', '.join(ROLLED_TAGS)}, NULL AS task, model, call, 0 AS requests, 0 AS hits, "
-    "SUM(outcome <> 'ok') AS failed, COUNT(*) AS calls, SUM(cost_pusd IS NULL) AS unpriced, "
-    "COALESCE(SUM(cost_pusd / 1000000), 0) AS cost_uusd, COALESCE(SUM(cost_pusd % 1000000), 0) AS rest_pusd, "
-    f"{', '.join(f'COALESCE(SUM({name}), 0) AS {name}' for name in METERS)}, SUM(latency_s) AS latency_s "
-    f"FROM attempts WHERE {{where}} GROUP BY at, {', '.join(ROLLED_TAGS)}, model, call"
-)
-_REQUESTS = (
-    f"SELECT {{at}} AS at, {', '.join(ROLLED_TAGS)}, task, model_served AS model, NULL AS call, COUNT(*) AS requests, "
-    "SUM(cache IN ('exact', 'semantic')) AS hits, 0 AS failed, 0 AS calls, 0 AS unpriced, 0 AS cost_uusd, "
-    f"0 AS rest_pusd, {', '.join(f'0 AS {name}' for name in METERS)}, 0.0 AS latency_s "
-    f"FROM requests WHERE {{where}} GROUP BY at, {', '.join(ROLLED_TAGS)}, task, model_served"
-)
+ROLLED = CUBE_NAMES
+"""What can be grouped by without reading single rows, `customer` with few of the others."""
 
 
 class Rollups:
@@ -52,84 +36,196 @@ class Rollups:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._pending, self._next_us = 0, 0
-        self._lock = threading.Lock()
 
     def wrote(self, connection: sqlite3.Connection, rows: int) -> None:
         """Hear of rows that were just written, within their transaction; bring the sums forward when it is time."""
         self._pending += rows
         now_us = time.time_ns() // 1000
         if self._pending >= CHUNK or now_us >= self._next_us:
-            self.roll(connection, now_us)
+            self._pending, self._next_us = 0, (now_us // MINUTE_US + 1) * MINUTE_US
+            # Twice what one writer brings in between: sums that were left behind come nearer at every turn.
+            self.roll(connection, now_us, 2 * CHUNK)
 
-    def roll(self, connection: sqlite3.Connection, now_us: int) -> None:
-        """Bring the sums forward to the last row."""
-        self._pending, self._next_us = 0, (now_us // MINUTE_US + 1) * MINUTE_US
-        for table, query in (("attempts", _ATTEMPTS), ("requests", _REQUESTS)):
-            done, last = _rolled_to(connection, table), _last(connection, table)
-            if last > done:
-                made = query.format(at=f"at_us / {MINUTE_US}", where="seq > ? AND seq <= ?")
-                connection.execute(f"INSERT INTO minutes (minute, {_COLUMNS}) {made}", (done, last))
-                _roll_to(connection, table, last)
-        self._roll_hours(connection, now_us)
+    def roll(self, connection: sqlite3.Connection, now_us: int, most: int) -> int:
+        """Bring the sums forward by at most so many rows of each table; returns how many there were."""
+        self._forget_minutes(connection, now_us)
+        done = 0
+        for table in TABLES:
+            start = rolled_to(connection, table)
+            end = min(start + most, _last(connection, table))
+            if end > start:
+                for cube in CUBES:
+                    _add_cells(connection, cube, table, start, end)
+                _roll_to(connection, table, end)
+                done += end - start
+        return done
 
-    def _roll_hours(self, connection: sqlite3.Connection, now_us: int) -> None:
-        hour = now_us // MINUTE_US // 60
-        if hour <= _rolled_to(connection, "hour"):
-            return
-        done, last = _rolled_to(connection, "minutes"), _last(connection, "minutes")
-        connection.execute(
-            f"INSERT INTO hours (hour, {_COLUMNS}) SELECT minute / 60 AS at, {_DIMENSIONS}, {_SUMS} FROM minutes "
-            f"WHERE seq > ? AND seq <= ? GROUP BY at, {_DIMENSIONS}",
-            (done, last),
-        )
-        _roll_to(connection, "minutes", last)
-        _roll_to(connection, "hour", hour)
-        oldest = now_us // MINUTE_US - KEEP_MINUTES
-        connection.execute("DELETE FROM minutes WHERE minute < ? AND seq <= ?", (oldest, last))
+    def catch_up(self) -> None:
+        """Sum all rows that are not summed yet, in short transactions between which others write."""
+        while True:
+            with self._db.transaction() as connection:
+                if not self.roll(connection, time.time_ns() // 1000, CATCH_UP):
+                    return
 
-    def sums(self, names: Sequence[str], since_us: int = 0, until_us: int | None = None) -> list[dict[str, Any]]:
-        """Sums per group of rolled-up columns, dearest first.
+    def rebuild(self) -> None:
+        """Delete all sums and make them again; reports meanwhile read the rows."""
+        with self._db.transaction() as connection:
+            for table in ("cells", "cell_keys", "rolled_to"):
+                connection.execute(f"DELETE FROM {table}")
+        self.catch_up()
+
+    def sums(
+        self, names: Sequence[str], since_us: int = 0, until_us: int | None = None, *,
+        where: Mapping[str, str] | None = None, step_us: int | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Sums per group of columns, dearest first.
 
         Args:
             names: of `ROLLED`; empty: one row over all.
-            since_us: from this moment on, down to the minute (further back than two days: the hour), in microseconds.
-            until_us: up to this moment, excluded; default: now.
+            since_us: from this moment on, in microseconds since 1970.
+            until_us: up to this moment, excluded; default: to the last row.
+            where: values that rows must have; "" for those without.
+            step_us: also by steps of time of this length.
 
         Returns:
-            For every group its values, `requests`, `hits`, `failed`, `calls`, `unpriced`, the token meters,
-            `latency_s` (a sum) and `cost_usd`.
+            For every group its values (None where unset), `requests`, `errors` (requests), `hits`, `failed` (calls),
+            `calls`, `unpriced`, the token meters, `latency_s` (a sum over calls) and `cost_usd`; with `step_us` also
+            `at_us`, when the step began.
+
+        Raises:
+            ValueError: no cube has these columns in such steps (`cube_for` tells).
         """
+        where = where or {}
+        cube = cube_for({*names, *where}, step_us)
+        if cube is None:
+            raise ValueError(f"no sums are kept by {', '.join([*names, *where])}")
+        self._make_good()
         end_us = 1 << 62 if until_us is None else until_us
-        period = "{at} >= ? AND {at} < ?"
-        columns = ", ".join([*names, *COUNTS])
-        with self._db.transaction() as connection:  # one state of rollups and rows; sums go forward on the way
-            self.roll(connection, time.time_ns() // 1000)
-            parts, values = [], []
-            for table, unit, width, where in self._sources(connection, since_us):
-                parts.append(f"SELECT {columns} FROM {table} WHERE {period.format(at=unit)}{where}")
-                values += [-(-since_us // width), -(-end_us // width)]
-            group = f"GROUP BY {', '.join(names)}" if names else ""
-            listed = ", ".join([*names, *(f"COALESCE(SUM({name}), 0) AS {name}" for name in COUNTS)])
-            cursor = connection.execute(f"SELECT {listed} FROM ({' UNION ALL '.join(parts)}) {group}", values)
-            titles = [column[0] for column in cursor.description]
-            rows = [dict(zip(titles, row, strict=True)) for row in cursor]
+        found: Groups = {}
+        with self._db.snapshot() as connection:
+            done = {table: rolled_to(connection, table) for table in TABLES}
+            floor = {MINUTES: rolled_to(connection, _FLOOR) * MINUTE_US}
+            for part in cover(cube, since_us, end_us, floor, step_us):
+                if part.level is not None:
+                    add(found, _cells(connection, cube, names, where, part, step_us))
+                    continue
+                for table in TABLES:
+                    edge = Span(to_seq=done[table], since_us=part.since_us, until_us=part.until_us, by_time=True)
+                    _join(found, read(connection, table, names, where, edge, step_us))
+            for table in TABLES:
+                tail = Span(after_seq=done[table], since_us=since_us, until_us=end_us)
+                _join(found, read(connection, table, names, where, tail, step_us))
+        return as_rows(found, names, step_us)
+
+    def by_hour(self, names: Sequence[str], since_us: int = 0) -> list[dict[str, Any]]:
+        """Sums of each hour that had any, per group of columns, the oldest first.
+
+        Args:
+            names: of `ROLLED` without `customer`; empty: all together.
+            since_us: from this moment's hour on, in microseconds since 1970.
+
+        Returns:
+            Rows as of `sums`, with `hour` (since 1970).
+        """
+        rows = self.sums(names, since_us // HOUR_US * HOUR_US, step_us=HOUR_US)
         for row in rows:
-            row["cost_usd"] = Decimal(row.pop("cost_uusd") * 1_000_000 + row.pop("rest_pusd")) / PICO
-        return sorted(rows, key=lambda row: -row["cost_usd"])
+            row["hour"] = row.pop("at_us") // HOUR_US
+        return sorted(rows, key=lambda row: row["hour"])
 
-    def _sources(self, connection: sqlite3.Connection, since_us: int) -> list[tuple[str, str, int, str]]:
-        hour_us = 60 * MINUTE_US
-        oldest = connection.execute("SELECT MIN(minute) FROM minutes").fetchone()[0] or 0
-        hours_start = connection.execute("SELECT MIN(hour) FROM hours").fetchone()[0]
-        if hours_start is None or (since_us // MINUTE_US >= oldest and since_us):
-            return [("minutes", "minute", MINUTE_US, "")]
-        done = _rolled_to(connection, "minutes")
-        return [("hours", "hour", hour_us, ""), ("minutes", "minute", MINUTE_US, f" AND seq > {done}")]
+    def _make_good(self) -> None:
+        """A ledger whose sums were left far behind, say by an older version, is summed first, once."""
+        with self._db.connection() as connection:
+            behind = sum(_last(connection, table) - rolled_to(connection, table) for table in TABLES)
+        if behind > CATCH_UP:
+            self.catch_up()
+
+    def _forget_minutes(self, connection: sqlite3.Connection, now_us: int) -> None:
+        target, floor = now_us // MINUTE_US - KEEP_MINUTES, rolled_to(connection, _FLOOR)
+        if target <= floor:
+            return
+        oldest = connection.execute("SELECT MIN(at) FROM cells WHERE level = ?", (MINUTES,)).fetchone()[0]
+        if oldest is not None:  # a few at a time, because somebody's request waits for it
+            target = min(target, max(floor, oldest) + 10)
+        connection.execute("DELETE FROM cells WHERE level = ? AND at < ?", (MINUTES, target))
+        _roll_to(connection, _FLOOR, target)
 
 
-def _rolled_to(connection: sqlite3.Connection, name: str) -> int:
+def as_rows(groups: Groups, names: Sequence[str], step_us: int | None) -> list[dict[str, Any]]:
+    """Sums as `Rollups.sums` gives them, dearest first."""
+    rows = []
+    for (step, *values), counts in groups.items():
+        row: dict[str, Any] = {name: value or None for name, value in zip(names, values, strict=True)}
+        row |= zip(COUNTS, counts, strict=True)
+        row["cost_usd"] = Decimal(row.pop("cost_uusd") * 1_000_000 + row.pop("rest_pusd")) / PICO
+        row["latency_s"] = row.pop("latency_us") / 1e6
+        if step_us:
+            row["at_us"] = int(step) * step_us
+        rows.append(row)
+    if not rows and not names and not step_us:
+        return as_rows({(0,): [0] * len(COUNTS)}, names, step_us)
+    return sorted(rows, key=lambda row: -row["cost_usd"])
+
+
+def rolled_to(connection: sqlite3.Connection, name: str) -> int:
+    """The last row of a table that is summed."""
     row = connection.execute("SELECT seq FROM rolled_to WHERE name = ?", (name,)).fetchone()
     return row[0] if row else 0
+
+
+def _add_cells(connection: sqlite3.Connection, cube: Cube, table: str, start: int, end: int) -> None:
+    names, finest = ", ".join(cube.names), cube.levels[0].width_us
+    rows, values = source(table, cube.names, {}, Span(after_seq=start, to_seq=end))
+    groups = [f"g{place}" for place in range(len(cube.names))]
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in COUNTS)
+    for statement in ("DROP TABLE IF EXISTS temp.fresh", "DROP TABLE IF EXISTS temp.keyed"):
+        connection.execute(statement)
+    connection.execute(
+        f"CREATE TEMP TABLE fresh AS SELECT at_us / {finest} AS at, {', '.join(groups)}, {sums} FROM ({rows}) "
+        f"GROUP BY at, {', '.join(groups)}",
+        values,
+    )
+    connection.execute(
+        f"INSERT OR IGNORE INTO cell_keys (cube, {names}) SELECT DISTINCT {cube.number}, {', '.join(groups)} FROM fresh"
+    )
+    # All columns of the unique index are named, so that it is what keys are looked up by.
+    same = " AND ".join(
+        f"k.{name} = " + (f"f.g{cube.names.index(name)}" if name in cube.names else "''") for name in CUBE_NAMES
+    )
+    connection.execute(
+        f"CREATE TEMP TABLE keyed AS SELECT f.at, k.id AS key, {', '.join(f'f.{name}' for name in COUNTS)} "
+        f"FROM fresh AS f CROSS JOIN cell_keys AS k ON k.cube = {cube.number} AND {same}"
+    )
+    (floor,) = (rolled_to(connection, _FLOOR),)
+    for level in cube.levels:
+        kept = f"WHERE at >= {floor}" if level.number == MINUTES else "WHERE true"
+        connection.execute(
+            f"INSERT INTO cells (level, at, key, {', '.join(COUNTS)}) "
+            f"SELECT {level.number}, at / {level.width_us // finest} AS step, key, {sums} FROM keyed {kept} "
+            f"GROUP BY step, key ON CONFLICT DO UPDATE SET "
+            + ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTS)
+        )
+
+
+def _cells(
+    connection: sqlite3.Connection, cube: Cube, names: Sequence[str], where: Mapping[str, str], part: Stretch,
+    step_us: int | None,
+) -> sqlite3.Cursor:  # fmt: skip
+    assert part.level is not None  # noqa: S101  rows are read elsewhere
+    width = part.level.width_us
+    step = f"at / {step_us // width}" if step_us else "0"
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in COUNTS)
+    listed = ", ".join(["step", *names])
+    match = "".join(f" AND {name} = ?" for name in where)
+    return connection.execute(
+        f"SELECT {listed}, {sums} FROM ("
+        f"SELECT {step} AS step, key, {sums} FROM cells WHERE level = ? AND at >= ? AND at < ? GROUP BY step, key"
+        f") JOIN cell_keys ON id = key WHERE cube = ?{match} GROUP BY {listed}",
+        (part.level.number, part.since_us // width, part.until_us // width, cube.number, *where.values()),
+    )
+
+
+def _join(found: Groups, more: Groups) -> None:
+    add(found, ((*key, *counts) for key, counts in more.items()))
 
 
 def _roll_to(connection: sqlite3.Connection, name: str, seq: int) -> None:
