@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from router.cache.shelf import Stored
     from router.cache.tier import SemanticCache
     from router.climb import Listener
+    from router.spend.runs import Breaker
 
 HOLD_PAUSE_S = 0.05
 """Between two looks whether calls under way have made room in a budget."""
@@ -57,6 +58,8 @@ class Books:
     paces: PaceMemory | None
     till: Till | None
     """None: the policy has no budgets."""
+    breaker: Breaker | None
+    """None: the policy has no run stopped."""
 
     def known(self, request: Request) -> Known:
         """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
@@ -74,6 +77,7 @@ class Journey:
     def __init__(self, request: Request, books: Books) -> None:
         self.request, self._ledger, self._texts = request, books.ledger, books.texts
         self._memory, self._till, self._paces = books.memory, books.till, books.paces
+        self._breaker, self._is_in_run = books.breaker, False
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
@@ -141,6 +145,19 @@ class Journey:
         rest_s = self.patience_s(wait_s - (time.monotonic() - self.started_s))
         if rest_s > 0:
             yield Sleep(seconds=rest_s)
+
+    def check_run(self) -> None:
+        """Ask the breaker before anything is sent; what it would have said in shadow is noted.
+
+        Raises:
+            RunStoppedError: the request's run is stopped.
+        """
+        if self._breaker is None:
+            return
+        told = self._breaker.check(self.request)
+        self._is_in_run = True
+        if told is not None and self.decision is not None:
+            self.decision = replace(self.decision, run_stop=told)
 
     def pay(self, flow: Flow) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
         """Run a flow, with every call admitted before it is sent and settled after it; returns the flow's answer."""
@@ -287,6 +304,8 @@ class Journey:
 
     def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
         attempts = self.meter.attempts
+        if self._breaker is not None and self._is_in_run:
+            self._breaker.paid(self.request, attempts)
         if self._paces is not None and self.decision is not None:
             self._paces.note(self.decision.task.task, attempts, time.time())
             if self._listener is not None and self._listener.late:

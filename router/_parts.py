@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from router.cache.tier import SemanticCache
     from router.predict import Predictor
     from router.predict.learner import Learner
+    from router.spend.runs import Breaker
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,16 @@ def pace_memory(ledger: Ledger, policy: Policy) -> PaceMemory | None:
     if not policy.limits_latency:
         return None
     return PaceMemory(ledger.recent_calls(int((time.time() - RECENT_S) * 1e6)))
+
+
+def breaker(folder: Path, ledger: Ledger, policy: Policy) -> Breaker | None:
+    """What stops runs, if the policy has it look at them."""
+    if policy.breaker.mode == "off":
+        return None
+    from router.cache.partition import read_secret
+    from router.spend.runs import Breaker
+
+    return Breaker(policy.breaker, ledger.runs, read_secret(folder / "runs.key"))
 
 
 def state_folder(given: str | os.PathLike[str] | None) -> Path:

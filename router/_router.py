@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from router import flow
 from router._drive import adrive, drive
 from router._journey import Books, Journey, Steps
-from router._parts import learner, pace_memory, predictor, semantic_cache, state_folder
+from router._parts import breaker, learner, pace_memory, predictor, semantic_cache, state_folder
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
 from router.answers import without_logprobs
@@ -71,6 +71,7 @@ class Router:
             memory=Memory(self.policy.cacheable),
             paces=pace_memory(self.ledger, self.policy),
             till=Till(self.policy.budgets, self.ledger.holds) if self.policy.budgets.each else None,
+            breaker=breaker(folder, self.ledger, self.policy),
         )
         self.ledger.keep_prices(price for prices in self.policy.prices.values() for price in prices)
         self._learner = learner(self.ledger, self.policy)
@@ -209,6 +210,7 @@ class Router:
                 return _as_asked(journey.answer_alike(stored), request, is_async)
             if not ruling.decision.plan:
                 raise journey.no_route()
+            journey.check_run()
             calls = self._calls(request, ruling, journey.deadline_s)
             way = flow.run(
                 calls,

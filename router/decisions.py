@@ -183,6 +183,8 @@ class Decision:
     versus: str | None = None
     squeezed: str | None = None
     """The budget that asked for cheaper routes, with its share; None where none did."""
+    run_stop: str | None = None
+    """What the run breaker would have stopped the request's run for, in shadow; None where it is in order."""
     facts: Facts | None = None
     """What was looked at besides the text; None where nothing was decided (an answer out of the cache)."""
     semantic: Cached | None = None

@@ -12,6 +12,7 @@ RouterError
 │   └── UnknownModelError        a pinned model that the policy does not list
 ├── NoRouteError                 no candidate may serve the request; carries the decision
 ├── BudgetExceededError          a limit stands in the way; says what would fit
+├── RunStoppedError              the run breaker stopped a workflow's run; says why
 ├── DeadlineExceededError        the request's time ran out
 ├── ProviderError                one call to one model failed
 │   ├── RateLimitedError         429; may carry `retry_after_s`
@@ -34,7 +35,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from router.decisions import Decision
@@ -119,6 +120,27 @@ class BudgetExceededError(RouterError):
         self.unit = unit
         self.resets_at = resets_at
         self.retry_after = retry_after
+
+
+class RunStoppedError(RouterError):
+    """The run breaker has stopped a run; nothing was sent, and no repeat will be until somebody releases the run.
+
+    `reason` names the reading (`cycle`, `repeats`, `calls`, `cost_usd`, `usd_per_minute`, `growth`) that reached
+    `limit` at `value`; `readings` has all of them now. `advice` says what to do.
+    """
+
+    def __init__(
+        self, message: str, *, run_id: str, workflow: str | None, reason: str, value: float, limit: float,
+        readings: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        self.advice = f"do not repeat the call; end the run, or have it released: clearbar budget release {run_id}"
+        super().__init__(f"{message}; {self.advice}")
+        self.run_id = run_id
+        self.workflow = workflow
+        self.reason = reason
+        self.value = value
+        self.limit = limit
+        self.readings = readings
 
 
 class DeadlineExceededError(RouterError, TimeoutError):

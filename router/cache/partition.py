@@ -122,7 +122,7 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read or made ({error.strerror}); mend the folder") from error
     if len(secret) != SECRET_BYTES:
-        raise StoreError(f"{path}: is no key of {SECRET_BYTES} bytes; delete it to start the semantic cache afresh")
+        raise StoreError(f"{path}: is no key of {SECRET_BYTES} bytes; delete it to start afresh")
     return secret
 
 

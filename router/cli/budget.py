@@ -107,6 +107,45 @@ def approve(
     click.echo(f"approved {_amount(_scaled(one, amount), one.unit)} more on {name} until {_iso(until_us)}")
 
 
+@budget.command(name="release")
+@click.argument("run", required=False)
+@click.option("--workflow", help="Only of this workflow; without RUN, all its stopped runs.")
+@STATE
+@JSON
+def release(run: str | None, workflow: str | None, state: Path | None, as_json: bool) -> None:
+    """Let a run go on that the breaker has stopped; what it did counts as normal for its workflow from now on."""
+    if run is None and workflow is None:
+        raise click.UsageError("name a run, or a workflow with --workflow")
+    with open_ledger(folder_of(state)) as ledger:
+        rows = ledger.runs.release(run, workflow=workflow)
+    _show_runs(rows, as_json)
+    if not rows:
+        raise click.ClickException("no such run is stopped; `clearbar budget stopped` lists those that are")
+
+
+@budget.command(name="stopped")
+@STATE
+@JSON
+def stopped(state: Path | None, as_json: bool) -> None:
+    """The runs that the breaker stopped, or in shadow would have, newest first."""
+    with open_ledger(folder_of(state)) as ledger:
+        rows = ledger.runs.stopped()
+    _show_runs(rows, as_json)
+
+
+def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(to_json(rows))
+        return
+    for row in rows:
+        how = "" if row["mode"] == "on" else " (shadow)"
+        after = "" if row["released_us"] is None else f", released {_iso(row['released_us'])}"
+        click.echo(
+            f"{row['run_id']} of {row['workflow'] or '(no workflow)'}{how}, {_iso(row['stopped_us'])}{after}: "
+            f"{row['trip'].shown()}"
+        )
+
+
 def _budgets(path: Path | None) -> tuple[Budget, ...]:
     from router.policy import find_policy, load_policy
 

@@ -12,6 +12,7 @@ from router.config import Document, Path_, read_yaml, shown, suggestion, validat
 from router.errors import ConfigurationError, PolicyError
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.schema import Bar, Data, Learning, ModelEntry, PolicyFile, Rule, TaskEntry
+from router.spend.breaker import Breaking
 from router.spend.budget import Budgets
 from router.spend.prices import Price, bundled_price
 from router.spend.prices.book import Book, book_as_of
@@ -50,6 +51,8 @@ class Policy:
     """Of the rules that say nothing of it."""
     budgets: Budgets
     """What may be spent, by whom and when."""
+    breaker: Breaking
+    """When runs are stopped."""
 
     @property
     def learns(self) -> bool:
@@ -162,6 +165,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         data=file.data,
         learning=file.learning,
         budgets=Budgets(tuple(entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)),
+        breaker=file.breaker.breaking(),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
 from router.policy.sections import (
@@ -215,5 +216,7 @@ class PolicyFile(Section):
     """Spending limits; a call has to fit all that are about it."""
     required_tags: Annotated[Names, Field(max_length=20)] | None = None
     """Requests without one of them are `unallocated`; a budget with that scope caps what they spend."""
+    breaker: BreakerEntry = BreakerEntry()
+    """When runs that turn in circles or run away are stopped."""
     alerts: NotYet = None
     tests: NotYet = None

@@ -23,6 +23,7 @@ from router.spend.money import from_pico, to_pico
 from router.spend.prices import Price, price_in
 from router.spend.rollups import Rollups, as_rows
 from router.spend.rows import scan
+from router.spend.runs import Runs
 from router.stores.sqlite import Database
 from router.types import TAG_NAMES, Attempt, Request, to_sparse_json
 
@@ -48,6 +49,8 @@ class Ledger:
         """What calls in flight may still cost, in the same file and the same transactions."""
         self.rollups = Rollups(self._db)
         """Sums by minute and hour, kept while rows are written."""
+        self.runs = Runs(self._db)
+        """What the run breaker knows of each run."""
 
     def batch(self) -> AbstractContextManager[sqlite3.Connection]:
         """Several rows in one transaction, which is what makes a thousand of them cheap: all are kept, or none."""

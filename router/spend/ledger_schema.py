@@ -169,4 +169,17 @@ CREATE TABLE cells (
 ) WITHOUT ROWID;
 """
     + _append_only("requests", "attempts", "entries", "approvals", "prices"),
+    # What the run breaker knows of each run: derived, and deleted when it is old.
+    """
+CREATE TABLE runs (
+  workflow TEXT NOT NULL, run_id TEXT NOT NULL, started_us INTEGER NOT NULL, seen_us INTEGER NOT NULL, state TEXT,
+  cycle REAL NOT NULL, repeats REAL NOT NULL, calls REAL NOT NULL, cost_usd REAL NOT NULL,
+  usd_per_minute REAL NOT NULL, growth REAL NOT NULL,
+  stopped_us INTEGER, released_us INTEGER, mode TEXT, trip TEXT, PRIMARY KEY (workflow, run_id)
+) WITHOUT ROWID;
+
+CREATE INDEX runs_seen ON runs (workflow, seen_us);
+
+CREATE INDEX runs_stopped ON runs (stopped_us) WHERE stopped_us IS NOT NULL;
+""",
 )

@@ -62,6 +62,14 @@ def test_the_prices_page_shows_a_policy_and_a_price_book_that_load(tmp_path: Pat
     assert len(read_book(tmp_path / "book.yaml").entries["openai/gpt-5.4"]) == 2
 
 
+def test_the_page_on_runs_shows_a_policy_that_loads(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs/runs.md", "yaml")
+    for number, shown in enumerate((text, re.sub(r"^# (?=breaker)", "", text[text.index("\n") :], flags=re.MULTILINE))):
+        (tmp_path / f"{number}.yaml").write_text(FAKES + "rules: [{candidates: small, strategy: fixed}]\n" + shown)
+    assert load_policy(tmp_path / "0.yaml").breaker.mode == "shadow"
+    assert load_policy(tmp_path / "1.yaml").breaker.limits == {"cost_usd": 20}
+
+
 def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> None:
     from evals.judges import load_rubric
     from evals.judges.labels import read_labels
