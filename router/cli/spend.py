@@ -7,8 +7,11 @@ import click
 from router.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "archive": "router.cli.spend_close:archive",
+    "close": "router.cli.spend_close:close",
     "focus": "router.cli.spend_focus:focus",
     "report": "router.cli.spend_report:report",
+    "verify": "router.cli.spend_close:verify",
 }
 
 

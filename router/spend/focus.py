@@ -16,6 +16,7 @@ from datetime import timedelta
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
+from router.spend.closing import closings
 from router.spend.focus_frame import EPOCH, Options, Row, blank_row, month_of
 from router.spend.focus_names import DEVELOPERS, METERS, seller_of
 from router.spend.money import from_pico
@@ -239,7 +240,8 @@ def focus_rows(ledger: Ledger, options: Options, first_us: int, after_us: int) -
         first_us: first microsecond since 1970, the beginning of an hour.
         after_us: the first that no longer counts.
     """
-    return Focus(ledger.price, options).rows(attempts_between(ledger.rows, first_us, after_us))
+    last_seq = {closing.month: closing.tables["attempts"].last_seq for closing in closings(ledger)}
+    return Focus(ledger.price, options, last_seq).rows(attempts_between(ledger.rows, first_us, after_us))
 
 
 def _variant(price: Price, tier: str, input_tokens: int) -> tuple[str, int]:

@@ -182,4 +182,25 @@ CREATE INDEX runs_seen ON runs (workflow, seen_us);
 
 CREATE INDEX runs_stopped ON runs (stopped_us) WHERE stopped_us IS NOT NULL;
 """,
+    # Charges that no call makes, closed months, and where their rows went.
+    f"""
+CREATE TABLE charges (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at_us INTEGER NOT NULL, end_us INTEGER NOT NULL,
+  vendor TEXT NOT NULL, product TEXT NOT NULL, category TEXT NOT NULL, quantity TEXT NOT NULL, unit TEXT NOT NULL,
+  unit_price TEXT NOT NULL, cost_pusd INTEGER NOT NULL, source TEXT NOT NULL, {_TAGS}, tags TEXT NOT NULL
+);
+
+CREATE INDEX charges_at ON charges (at_us);
+
+CREATE TABLE closings (
+  number INTEGER PRIMARY KEY, month TEXT NOT NULL UNIQUE, closed_us INTEGER NOT NULL, content TEXT NOT NULL,
+  sha256 TEXT NOT NULL
+);
+
+CREATE TABLE archives (
+  month TEXT NOT NULL, part TEXT NOT NULL, file TEXT NOT NULL, rows INTEGER NOT NULL, sha256 TEXT NOT NULL,
+  at_us INTEGER NOT NULL, PRIMARY KEY (month, part)
+) WITHOUT ROWID;
+"""
+    + _append_only("charges", "closings", "archives"),
 )
