@@ -24,6 +24,7 @@ from router.errors import (
 )
 from router.flow import LEAST_TIME_S, Flow, Heard
 from router.pace import PaceMemory
+from router.policy.traits import UsedOf, used_unknown
 from router.spend.budget import Denial
 from router.spend.ledger import Ledger
 from router.spend.meter import Meter, unbounded
@@ -63,8 +64,12 @@ class Books:
 
     def known(self, request: Request) -> Known:
         """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
-        known = self.memory.known(request, time.monotonic())
+        known = replace(self.memory.known(request, time.monotonic()), used=self.used(request))
         return known if self.paces is None else replace(known, pace=self.paces.known(time.time()))
+
+    def used(self, request: Request) -> UsedOf:
+        """How much is used of the budgets that a request is booked on."""
+        return used_unknown if self.till is None else partial(self.till.used, request)
 
     def squeezed(self, request: Request) -> str | None:
         """The budget that asks for cheaper routes, if one does."""

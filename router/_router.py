@@ -24,7 +24,7 @@ from router.cache.flights import LEASE_S, Flights
 from router.decide import Ruling, decide
 from router.decisions import Decision
 from router.errors import InvalidRequestError
-from router.policy import Policy, find_policy, load_policy
+from router.policy import Policy, Traits, find_policy, load_policy
 from router.spend.ledger import Ledger
 from router.spend.meter import output_cap
 from router.spend.texts import open_texts
@@ -252,9 +252,11 @@ class Router:
 
     def _fingerprint(self, request: Request) -> str | None:
         version = self._predictor.version if self._predictor else None
+        table, now = self.policy.table, datetime.now(UTC)
         return exact_key(
-            request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags
-        )
+            request, policy_version=self.policy.version, artifact_version=version, tags=self.policy.matched_tags,
+            standing=table.standing(Traits(request, task=None, now=now, used=self._books.used(request))),
+        )  # fmt: skip
 
     def _look_up(self, journey: Journey) -> Entry | None:
         control = journey.request.cache

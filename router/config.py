@@ -264,9 +264,14 @@ def _wording(name: str, detail: Any) -> str:
 _KEY_PREFIX = re.compile(r"(sk|pk|rk|gsk|xai|hf|ghp|pplx)[-_](?=.{8})|github_pat_|AIza|AKIA|ASIA|eyJ|Bearer ")
 
 
+def has_key_prefix(text: str) -> bool:
+    """Whether a text begins as the API keys of known providers do."""
+    return bool(_KEY_PREFIX.match(text))
+
+
 def is_secretive(text: str) -> bool:
     """Whether a text could be an API key: by its prefix, or by a long unbroken mix of letters and digits."""
-    return bool(_KEY_PREFIX.match(text)) or any(
+    return has_key_prefix(text) or any(
         len(part) >= 16 and sum(ch.isdigit() for ch in part) >= 2 and sum(ch.isalpha() for ch in part) >= 2
         for part in re.split(r"[^A-Za-z0-9]", text)
     )
@@ -297,9 +302,10 @@ def _keys_at(schema: type[pydantic.BaseModel], where: Path_) -> list[str]:
     levels = [schema]
     for step in where:
         # Positions in lists and names chosen by the author lead to no field of their own.
-        found = [field for level in levels if (field := level.model_fields.get(str(step)))]
+        fields = [(field.alias or key, field) for level in levels for key, field in level.model_fields.items()]
+        found = [field for key, field in fields if key == str(step)]
         levels = [inner for field in found for inner in _schemas_in(field.annotation)] or levels
-    return sorted({key for level in levels for key in level.model_fields})
+    return sorted({field.alias or key for level in levels for key, field in level.model_fields.items()})
 
 
 def _schemas_in(annotation: Any) -> list[type[pydantic.BaseModel]]:

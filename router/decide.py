@@ -18,7 +18,7 @@ from router.facts import facts_of
 from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
 from router.pace import TimeLimit
-from router.policy import OFF, Bar, Caching, Policy, Rule, match
+from router.policy import OFF, Bar, Caching, Policy, Rule, Traits, match
 from router.select import Offer, cheapest_first, clearing_alone, plan
 from router.spend.meter import choices_of
 from router.tokens import count_request
@@ -82,7 +82,8 @@ def decide(
         UnknownModelError: the request pins a model that the policy does not list.
     """
     guess = _guess(request, predictor)
-    route = _route(request, policy, guess)
+    traits = Traits(request, task=guess.task, now=now, used=known.used, told=known.asked)
+    route = _route(request, policy, traits)
     limits = (request.max_cost_usd, route.rule.max_cost_usd if route.rule else None)
     limit = min((limit for limit in limits if limit is not None), default=None)
     bar = _bar(request, policy, guess, route, is_squeezed=squeezed is not None)
@@ -144,7 +145,7 @@ def decide(
         max_drop=bar.max_drop,
         versus=bar.vs,
         squeezed=squeezed,
-        facts=facts_of(request, now, known, time),
+        facts=facts_of(request, now, known, time, traits.asked),
         max_latency_ms=time.most_ms if time is not None else None,
     )
     caching = route.rule.cache if route.rule is not None else OFF
@@ -250,7 +251,7 @@ class _Route:
         return self.rule is not None and self.rule.strategy != "fixed"
 
 
-def _route(request: Request, policy: Policy, guess: TaskGuess) -> _Route:
+def _route(request: Request, policy: Policy, traits: Traits) -> _Route:
     if request.model is not None:
         if request.model not in policy.models:
             hint = suggestion(request.model, list(policy.models))
@@ -262,7 +263,7 @@ def _route(request: Request, policy: Policy, guess: TaskGuess) -> _Route:
         if not able:
             return _Route("no model has the capability embedding", "none", None)
         return _Route("embedding", "fixed", Rule(candidates=able[:1], strategy="fixed"))
-    position = match(policy, guess.task, request.tags, lambda: count_request(request))
+    position = match(policy, traits)
     if position is None:
         return _Route("no rule matches", "none", None)
     rule = policy.rules[position]

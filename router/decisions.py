@@ -101,6 +101,25 @@ class Facts:
     warm: tuple[Warm, ...] = ()
     paces: tuple[Pace, ...] | None = None
     """What was known of the candidates' latency; None where the rule does not limit it."""
+    asked: Mapping[str, Any] | None = None
+    """What rules asked of the request and is not in its row: `language`, `modality`, `findings` (kinds, no text) and
+    `used` (share of a budget, by name); None where none asked."""
+
+    def asked_shown(self) -> str | None:
+        """The same in words."""
+        return shown_asked(self.asked)
+
+
+def shown_asked(asked: Mapping[str, Any] | None) -> str | None:
+    """What rules asked of a request, in words."""
+    told = []
+    for name, value in (asked or {}).items():
+        if name == "used":
+            shares = [f"{budget} {'not asked' if one is None else f'{one:.0%}'}" for budget, one in value.items()]
+            told.append(f"used of budgets: {', '.join(shares)}")
+        else:
+            told.append(f"{name}: {value if isinstance(value, str) else ', '.join(value) or 'none'}")
+    return "; ".join(told) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +219,8 @@ class Decision:
         head = f"task {self.task.task or 'unknown'} (by {self.task.by}), {self.rule}, bar {bar}, {self.strategy}"
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
         promise = [f"  {self.promise}"] if self.promise else []
-        return "\n".join([head, *promise, *rows, *self._timed(), *self._cached()])
+        asked = [f"  {told}"] if self.facts is not None and (told := self.facts.asked_shown()) else []
+        return "\n".join([head, *asked, *promise, *rows, *self._timed(), *self._cached()])
 
     def _timed(self) -> list[str]:
         if self.max_latency_ms is None:

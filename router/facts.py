@@ -25,8 +25,11 @@ CLOSE = 1e-9
 """Differences below are another machine's arithmetic."""
 
 
-def facts_of(request: Request, now: datetime, known: Known, time: TimeLimit | None = None) -> Facts:
-    """What of a request matters to its decision, besides its text, task and tags."""
+def facts_of(
+    request: Request, now: datetime, known: Known, time: TimeLimit | None = None,
+    asked: Mapping[str, Any] | None = None,
+) -> Facts:  # fmt: skip
+    """What of a request matters to its decision, besides its text, task and tags; `asked` by the rules."""
     extra = request.params.get("extra_body")
     counts = {name: value for name in COUNTS if (value := request.params.get(name)) is not None}
     present = {name: True for name in PRESENT if request.params.get(name)}
@@ -40,6 +43,7 @@ def facts_of(request: Request, now: datetime, known: Known, time: TimeLimit | No
         params={**counts, **present, **({"extra_body": inner} if inner else {})},
         warm=known.warm,
         paces=tuple(time.paces.values()) if time is not None else None,
+        asked=asked or None,
     )
 
 
@@ -68,7 +72,11 @@ def known_again(decided: Mapping[str, Any]) -> Known:
     facts = decided["facts"]
     # The paces of the artifact's outcomes are in the artifact that decides again.
     paces = {one["model"]: Pace(**one) for one in facts.get("paces") or () if one["of"] == "attempts"}
-    return Known(warm=tuple(Warm(**one) for one in facts["warm"]), pace=lambda model, _: paces.get(model))
+    return Known(
+        warm=tuple(Warm(**one) for one in facts["warm"]),
+        pace=lambda model, _: paces.get(model),
+        asked=facts.get("asked") or {},
+    )
 
 
 def differences(decided: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:

@@ -80,8 +80,8 @@ def _texts(
     policy: Policy, predictor: Predictor | None, folder: Path | None
 ) -> AbstractContextManager[TextReader | None]:
     reads = "its artifact reads" if predictor is not None else None
-    if any(rule.when.input_tokens is not None for rule in policy.rules):
-        reads = "a rule with `input_tokens` counts"
+    if condition := policy.reads_text:
+        reads = f"a rule with `{condition}` reads"
     if reads is None:
         return nullcontext()
     if folder is None or not (folder / FILE).is_file():

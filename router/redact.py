@@ -15,9 +15,9 @@ from router.config import is_secretive
 Redaction = Callable[[str], str]
 
 # The address is an optional tail of a run: a run without one is then passed over once, not once a letter.
-_EMAIL = re.compile(r"[\w.+-]+(@[\w-]+(?:\.[\w-]+)+)?")
+EMAIL = re.compile(r"[\w.+-]+(@[\w-]+(?:\.[\w-]+)+)?")
 # Between digits also the spaces and dashes that typesetters and models use.
-_LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d(?:[ \u00a0\u2009\u202f()/.\u2010-\u2015-]{0,2}\d){7,}(?!\w)")
+LONG_NUMBER = re.compile(r"(?<![\w.])\+?\d(?:[ \u00a0\u2009\u202f()/.\u2010-\u2015-]{0,2}\d){7,}(?!\w)")
 _WORD = re.compile(r"[\w+/=.-]{16,}")
 _OF_THE_FORMAT = re.compile(r"[a-z_]{1,30}")
 """Roles, types and keys of a message: words of OpenAI's format, no text of people."""
@@ -30,9 +30,9 @@ def builtin(text: str) -> str:
     It knows no names of people, no street addresses and no passwords.
     """
     if "@" in text:
-        text = _EMAIL.sub(lambda run: "[email]" if run[1] else run[0], text)
+        text = EMAIL.sub(lambda run: "[email]" if run[1] else run[0], text)
     text = _WORD.sub(lambda word: "[key]" if is_secretive(word[0]) else word[0], text)
-    return _LONG_NUMBER.sub("[number]", text)
+    return LONG_NUMBER.sub("[number]", text)
 
 
 def cleaned(value: Any, clean: Redaction = builtin) -> Any:

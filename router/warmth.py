@@ -11,9 +11,11 @@ import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from router.decisions import Warm
 from router.pace import PaceOf
+from router.policy.traits import UsedOf, used_unknown
 from router.stores.forks import ForkSafe
 from router.tokens import estimate_tokens
 from router.types import Attempt, Request, message_texts
@@ -41,6 +43,10 @@ class Known:
     """Share of reasoning tokens in a model's output so far; only of models that were seen to think."""
     pace: PaceOf = nobody_knows
     """How long a model's recent calls took in a task."""
+    used: UsedOf = used_unknown
+    """How much of a budget is used."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What an earlier decision about the same request saw, as in `Facts.asked`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,14 @@ class Entry:
 
 
 def exact_key(
-    request: Request, *, policy_version: str, artifact_version: str | None, tags: tuple[str, ...]
-) -> str | None:
+    request: Request, *, policy_version: str, artifact_version: str | None, tags: tuple[str, ...],
+    standing: tuple[bool, ...] = (),
+) -> str | None:  # fmt: skip
     """Fingerprint of everything that may change the answer or the right to it.
 
     The scope (team and customer) is part of it, so tenants never share; so are the tags that the policy's
-    rules look at and the versions of policy and artifact: an entry can only answer a request that the same
-    rule would decide in the same way.
+    rules look at, the versions of policy and artifact, and which conditions on time and budgets hold now
+    (`standing`): an entry can only answer a request that the same rule would decide in the same way.
 
     Returns:
         64 hex digits, or None when a parameter has no JSON form and so no fingerprint.
@@ -72,6 +73,7 @@ def exact_key(
         [request.tags.get(name) for name in tags], request.kind, request.model, request.task, request.bar,
         None if request.max_cost_usd is None else str(request.max_cost_usd.normalize()),
         request.messages, {name: value for name, value in request.params.items() if name != "stream_options"},
+        *standing,
     ]  # fmt: skip
     try:
         text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

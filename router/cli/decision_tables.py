@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from router.decisions import shown_asked
+
 MOST_COLUMNS = 100
 DIGITS = 3
 """Significant digits of an expectation; a bill keeps all of its digits."""
@@ -45,6 +47,8 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
         f"bar {_bar(decision)} · {decision['strategy']}",
         f"policy {decision['policy_version']}, artifact {decision.get('artifact_version') or 'none'}",
     ]
+    if told := shown_asked((decision.get("facts") or {}).get("asked")):
+        lines.append(f"asked by rules: {told}")
     if decision.get("promise"):
         lines.append(f"promise: {decision['promise']}")
     for warm in (decision.get("facts") or {}).get("warm", ()):

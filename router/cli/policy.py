@@ -104,11 +104,9 @@ def show(path: Path | None, is_shipped: bool) -> None:
 
 def _when(rule: Rule) -> str:
     """A rule's conditions, one a line."""
-    conditions = [", ".join(rule.when.task)] if rule.when.task else []
-    conditions += [f"{name}: {' or '.join(values)}" for name, values in rule.when.tags.items()]
-    if size := rule.when.input_tokens:
-        conditions.append(f"{size.min:,} to {'any' if size.max is None else f'{size.max:,}'} tokens")
-    return "\n".join(conditions) or "always"
+    dates = [f"from {rule.from_:%Y-%m-%d}"] if rule.from_ else []
+    dates += [f"until {rule.until:%Y-%m-%d %H:%M %Z}"] if rule.until else []
+    return "\n".join([*rule.when.shown(), *dates]) or "always"
 
 
 policy.add_command(value)

@@ -6,6 +6,7 @@ from router.policy.evidence import Evidence, evidence_gap
 from router.policy.load import Policy, find_policy, load_policy, shipped_policies
 from router.policy.match import match
 from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule
+from router.policy.traits import Traits
 
 __all__ = [
     "OFF",
@@ -17,6 +18,7 @@ __all__ = [
     "Policy",
     "PolicyFile",
     "Rule",
+    "Traits",
     "check",
     "evidence_gap",
     "find_policy",

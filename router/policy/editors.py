@@ -16,7 +16,7 @@ def editor_schema() -> dict[str, Any]:
     definitions["Bar"] = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, bar], "title": "Bar"}
     words: dict[str, Any] = {"enum": [False, "exact", "shadow", True]}
     caching = {"anyOf": [words, {"$ref": "#/$defs/Caching"}], "default": False, "title": "Cache"}
-    definitions["Rule"]["properties"]["cache"] = caching
+    definitions["RuleEntry"]["properties"]["cache"] = caching
     definitions["Caching"]["properties"]["mode"]["enum"] += [False, True]  # YAML's `off` and `on`
     definitions["Caching"]["properties"]["ttl"] = {"type": "string", "default": "24h", "title": "Ttl"}
     definitions["Caching"]["properties"]["epoch"] = {"type": ["string", "number"], "default": "", "title": "Epoch"}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.config import Document, Path_, read_yaml, shown, suggestion, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.evidence import EvidenceTable, read_evidence
+from router.policy.match import Table, compiled
+from router.policy.picks import picked
 from router.policy.schema import Bar, Data, Learning, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.breaker import Breaking
 from router.spend.budget import Budgets
@@ -18,6 +20,7 @@ from router.spend.prices import Price, bundled_price
 from router.spend.prices.book import Book, book_as_of
 from router.types import Deployment
 
+READ_FROM_TEXT = ("input_tokens", "language", "findings")
 DEFAULT_PATH = Path("policies/default.yaml")
 
 
@@ -31,6 +34,8 @@ class Policy:
     models: Mapping[str, ModelEntry]
     tasks: Mapping[str, TaskEntry]
     rules: tuple[Rule, ...]
+    table: Table
+    """The rules, ready to be matched."""
     evidence: EvidenceTable
     evidence_problems: tuple[str, ...]
     """One line for each evidence file that cannot be used."""
@@ -90,7 +95,14 @@ class Policy:
     @property
     def matched_tags(self) -> tuple[str, ...]:
         """The tags that rules look at, or that must be equal for a stored answer."""
-        return tuple(sorted({name for rule in self.rules for name in (*rule.when.tags, *rule.cache.tags)}))
+        asked = {name for rule in self.rules for one in rule.when.each() for name in one.tags}
+        return tuple(sorted(asked.union(*(rule.cache.tags for rule in self.rules))))
+
+    @property
+    def reads_text(self) -> str | None:
+        """The condition, if a rule has one, that only a request's text can answer."""
+        asked = [one for rule in self.rules for one in rule.when.each()]
+        return next((name for name in READ_FROM_TEXT if any(getattr(one, name) is not None for one in asked)), None)
 
     def rule_name(self, position: int) -> str:
         """A rule's name, else its place in the file."""
@@ -143,6 +155,8 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     problems = _contradictions(file, document)
     if problems:
         raise PolicyError(*problems)
+    models = {model.id: model for model in file.models}
+    rules = tuple(entry.rule(models) for entry in file.rules)
     folder = document.path.parent
     evidence, evidence_problems = read_evidence(folder / file.evidence)
     book = book_as_of(folder / file.prices)
@@ -151,10 +165,11 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return Policy(
         path=document.path,
         version=_version(document.text + booked, evidence),
-        routes_version=_version(_routes(file), evidence),
-        models={model.id: model for model in file.models},
+        routes_version=_version(_routes(file, rules), evidence),
+        models=models,
         tasks=file.tasks,
-        rules=tuple(file.rules),
+        rules=rules,
+        table=compiled(rules),
         evidence=evidence,
         evidence_problems=tuple(evidence_problems),
         artifact=folder / file.artifact if file.artifact else None,
@@ -175,9 +190,11 @@ def _no_value(where: Path_) -> str:
     return f"{key} has no value; give it one, or remove it"
 
 
-def _routes(file: PolicyFile) -> str:
-    rules = [rule.model_dump_json(exclude={"cache"}) for rule in file.rules]
-    return "\n".join([file.model_dump_json(include={"models", "tasks", "artifact", "learning"}), *rules])
+def _routes(file: PolicyFile, rows: Sequence[Rule]) -> str:
+    # Without what is left at its default: a key that the language gains later moves no version.
+    rules = [rule.model_dump_json(exclude={"cache"}, exclude_defaults=True) for rule in rows]
+    parts = file.model_dump_json(include={"models", "tasks", "artifact", "learning"}, exclude_defaults=True)
+    return "\n".join([parts, *rules])
 
 
 def _version(text: str, evidence: EvidenceTable) -> str:
@@ -225,6 +242,7 @@ def _listed_models(document: Document) -> Document:
 def _contradictions(file: PolicyFile, document: Document) -> list[str]:
     """Mistakes that only show when the parts are held against each other."""
     ids = [model.id for model in file.models]
+    models = {model.id: model for model in file.models}
     problems = [
         document.problem(("models", i, "id"), f"model id {shown(name)} stands here for the second time; ids are unique")
         for i, name in enumerate(ids)
@@ -237,13 +255,14 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
         for here, bar in bars
         if bar.vs is not None and bar.vs not in ids
     ]
+    problems += _budgets_asked(file, document)
     for i, rule in enumerate(file.rules):
         here = ("rules", i)
         for key, names in (("candidates", rule.candidates), ("fallback", rule.fallback)):
             problems += [
-                document.problem((*here, key, j), f"{key}: no model has the id {shown(name)}{suggestion(name, ids)}")
-                for j, name in enumerate(names)
-                if name not in ids
+                document.problem((*here, key, j), f"{key}: {found}")
+                for j, wanted in enumerate(names)
+                if isinstance(found := picked(wanted, models), str)
             ]
         asked = rule.when.task
         if rule.bar is None and rule.strategy != "fixed":
@@ -264,9 +283,22 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
                             f"{suggestion(name, list(file.tasks))}",
                         )
                     )
-        size = rule.when.input_tokens
-        if size and size.max is not None and size.max < size.min:
-            problems.append(
-                document.problem((*here, "when", "input_tokens"), f"max {size.max} is below min {size.min}")
-            )
+    return problems
+
+
+def _budgets_asked(file: PolicyFile, document: Document) -> list[str]:
+    """Rules that ask for a budget that is not there, or that nobody knows before a model is chosen."""
+    budgets = {one.name: one for one in (entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)}
+    problems = []
+    for i, rule in enumerate(file.rules):
+        for one in rule.when.each():
+            if one.budget is None:
+                continue
+            where, name = ("rules", i, "when", "budget", "name"), one.budget.name
+            if name not in budgets:
+                told = f"budget: no budget is called {shown(name)}{suggestion(name, list(budgets))}"
+                problems.append(document.problem(where, told))
+            elif budgets[name].asks_model:
+                told = f"budget {shown(name)} depends on the model, which no rule knows before it has matched"
+                problems.append(document.problem(where, told))
     return problems

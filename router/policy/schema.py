@@ -6,6 +6,7 @@ value that belongs to the language but is not built yet is refused, never ignore
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -13,6 +14,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
+from router.policy.conditions import From, Until, When
+from router.policy.picks import Picks, listed
 from router.policy.sections import (
     Amount,
     EnvironmentName,
@@ -128,21 +131,6 @@ class TaskEntry(Section):
     """When given, only evidence measured by this metric counts."""
 
 
-class TokenRange(Section):
-    """Bounds on the request's input tokens, both included."""
-
-    min: Annotated[int, Field(ge=0)] = 0
-    max: Annotated[int, Field(ge=0)] | None = None
-
-
-class When(Section):
-    """Conditions of a rule; all must hold, and none means always."""
-
-    task: Names | None = None
-    tags: dict[str, Names] = {}
-    input_tokens: TokenRange | None = None
-
-
 class Learning(Section):
     """What feedback may change."""
 
@@ -158,12 +146,15 @@ class Learning(Section):
         return self
 
 
-class Rule(Section):
-    """One row of the routing table; the first that matches decides."""
+class RuleKeys(Section):
+    """What a row of the routing table says besides who is asked."""
 
     name: Name | None = None
     when: When = When()
-    candidates: Names
+    from_: From = None
+    """First day (UTC) or moment at which the rule may match."""
+    until: Until = None
+    """Last day (UTC), or the moment from which it matches no more."""
     bar: Bar | None = None
     """Overrides the task's bar."""
     strategy: Literal["single", "cascade", "fixed"] = "single"
@@ -173,17 +164,44 @@ class Rule(Section):
     max_cost_usd: Amount | None = None
     max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
     """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
-    fallback: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
-    """Tried when no candidate stands or all have failed; needs no evidence."""
     cache: Caching = OFF
     learning: Learning | None = None
     """Overrides the policy's `learning`."""
 
     @model_validator(mode="after")
-    def _learns_where_it_chooses(self) -> Rule:
+    def _ends_after_it_begins(self) -> RuleKeys:
+        if self.from_ is not None and self.until is not None and self.until <= self.from_:
+            raise ValueError("`until` lies before `from`: the rule would never match")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_where_it_chooses(self) -> RuleKeys:
         if self.learning is not None and self.strategy == "fixed":
             raise ValueError("`strategy: fixed` follows its order and learns nothing; remove `learning`")
         return self
+
+
+class RuleEntry(RuleKeys):
+    """One row of the routing table; the first that matches decides."""
+
+    candidates: Annotated[Picks, Field(min_length=1)]
+    """Ids, patterns of ids such as `gpt-*`, or {capability, tag, region}."""
+    fallback: Picks = []
+    """Tried when no candidate stands or all have failed; needs no evidence."""
+
+    def rule(self, models: Mapping[str, ModelEntry]) -> Rule:
+        """With its models written out."""
+        said = {name: getattr(self, name) for name in RuleKeys.model_fields}
+        names = {"candidates": listed(self.candidates, models), "fallback": listed(self.fallback, models)}
+        # Everything has been validated already; what was left out stays so.
+        return Rule.model_construct(_fields_set=set(self.model_fields_set), **said, **names)
+
+
+class Rule(RuleKeys):
+    """A row whose models are written out."""
+
+    candidates: list[Name]
+    fallback: list[Name] = []
 
 
 class Data(Section):
@@ -203,7 +221,7 @@ class PolicyFile(Section):
     version: Annotated[Literal["1"], BeforeValidator(_known_version)]
     models: Annotated[list[ModelEntry], Field(min_length=1)]
     tasks: dict[Name, TaskEntry] = {}
-    rules: Annotated[list[Rule], Field(min_length=1)]
+    rules: Annotated[list[RuleEntry], Field(min_length=1)]
     artifact: Name | None = None
     """Directory of a trained artifact, relative to the file."""
     evidence: Name = "evidence"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from router.config import is_secretive
+from router.config import is_secretive, shown, suggestion
 
 NOT_YET = "not supported yet; remove it"
 
@@ -73,3 +75,26 @@ def seconds(value: object) -> object:
 
 Seconds = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 """Seconds, written 90s, 30m, 24h or 7d."""
+
+
+def suggested(known: Sequence[str], what: str) -> Callable[[object], object]:
+    """A validator that lets known words pass, and names the closest one of another."""
+
+    def check(value: object) -> object:
+        if value not in known:
+            raise ValueError(f"no {what} is called {shown(value)}{suggestion(str(value), list(known))}")
+        return value
+
+    return check
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, KeyError, OSError):
+        raise ValueError("must be an IANA time zone such as UTC or Europe/Berlin") from None
+    return value
+
+
+Zone = Annotated[Name, AfterValidator(_known_zone)]
+"""An IANA time zone."""

@@ -51,6 +51,15 @@ class Till:
         """Give back the hold of a call that was never sent."""
         self._holds.release(request.id, number)
 
+    def used(self, request: Request, name: str) -> float | None:
+        """Share of a budget's limit that is settled or held on the account of a request; None where it has none."""
+        budget = next((one for one in self._budgets.each if one.name == name and not one.asks_model), None)
+        account = budget.account(request.tags) if budget is not None else None
+        if budget is None or account is None:
+            return None
+        ((_, balance),) = self._holds.standing([(budget, account)])
+        return round((balance.settled + balance.held) / budget.limit, 4) if budget.limit else 1.0
+
     def squeezed(self, request: Request) -> str | None:
         """The budget that asks for cheaper routes for this request, told with its share; None where none does."""
         if not self._has_downgrade:

@@ -15,6 +15,8 @@ LEVELS = [
         "router.bounds",
         "router.config",
         "router.embedding",
+        "router.findings",
+        "router.language",
         "router.outcomes",
         "router.redact",
         "router.stores",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from router.policy import Policy, load_policy, match
-from router.types import Tags
+from router.policy import Policy, Traits, load_policy, match
+from router.types import Request, Tags
 
 POLICY = """\
 version: 1
@@ -27,6 +29,10 @@ def policy(tmp_path: Path) -> Policy:
     return load_policy(tmp_path / "p.yaml")
 
 
+def asked(task: str | None, tags: Tags, size: Callable[[], int]) -> Traits:
+    return Traits(Request(id="r", tags=tags), task=task, now=datetime(2026, 11, 22, tzinfo=UTC), size=size)
+
+
 @pytest.mark.parametrize(
     ("task", "tags", "size", "rule"),
     [
@@ -40,7 +46,7 @@ def policy(tmp_path: Path) -> Policy:
     ],
 )
 def test_the_first_rule_that_holds(policy: Policy, task: str | None, tags: Tags, size: int, rule: str | None) -> None:
-    position = match(policy, task, tags, lambda: size)
+    position = match(policy, asked(task, tags, lambda: size))
     assert (None if position is None else policy.rules[position].name) == rule
 
 
@@ -51,9 +57,9 @@ def test_tokens_are_counted_once_and_only_when_a_rule_asks(policy: Policy) -> No
         counted.append(1)
         return 15
 
-    match(policy, "qa", Tags(), count)
+    match(policy, asked("qa", Tags(), count))
     assert counted == []
-    match(policy, None, Tags(), count)
+    match(policy, asked(None, Tags(), count))
     assert counted == [1]
 
 
