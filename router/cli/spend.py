@@ -11,6 +11,7 @@ COMMANDS = {
     "close": "router.cli.spend_close:close",
     "focus": "router.cli.spend_focus:focus",
     "report": "router.cli.spend_report:report",
+    "statement": "router.cli.spend_statement:statement",
     "verify": "router.cli.spend_close:verify",
 }
 
