@@ -10,6 +10,8 @@ COMMANDS = {
     "archive": "router.cli.spend_close:archive",
     "close": "router.cli.spend_close:close",
     "focus": "router.cli.spend_focus:focus",
+    "forecast": "router.cli.spend_forecast:forecast",
+    "units": "router.cli.spend_units:units",
     "report": "router.cli.spend_report:report",
     "statement": "router.cli.spend_statement:statement",
     "verify": "router.cli.spend_close:verify",
