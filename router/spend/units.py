@@ -130,7 +130,8 @@ def margins(
         revenue_usd: by customer; default: the sum of the outcomes named `revenue` of their runs.
     """
     found = _runs(rows, ("customer",), {}, since_us, until_us)
-    earned: dict[str | None, Decimal] = {**revenue_usd} if revenue_usd else {}
+    earned: dict[str | None, Decimal] = {}
+    earned.update((revenue_usd or {}).items())
     if revenue_usd is None:
         for one in rows("SELECT run_id, value FROM outcomes WHERE name = ?", (REVENUE,)):
             if run := found.get(one["run_id"]):
