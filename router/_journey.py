@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +10,8 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from router.cache.exact import Entry, ExactCache
-from router.cache.flights import LEASE_S
-from router.cache.lifetime import lifetime_s
+from router._caches import Caches, Visit
+from router.cache.exact import Entry
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
 from router.errors import (
@@ -35,10 +35,7 @@ from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sle
 from router.warmth import Known, Memory
 
 if TYPE_CHECKING:
-    from router.cache.aside import Aside
-    from router.cache.asked import Found
     from router.cache.shelf import Stored
-    from router.cache.tier import SemanticCache
     from router.climb import Listener
     from router.spend.runs import Breaker
 
@@ -79,7 +76,7 @@ class Books:
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
-    def __init__(self, request: Request, books: Books) -> None:
+    def __init__(self, request: Request, books: Books, caches: Caches, *, is_async: bool) -> None:
         self.request, self._ledger, self._texts = request, books.ledger, books.texts
         self._memory, self._till, self._paces = books.memory, books.till, books.paces
         self._breaker, self._is_in_run = books.breaker, False
@@ -87,69 +84,29 @@ class Journey:
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
         self.meter: Meter = Meter({})
-        self.cache: Literal["miss", "exact", "semantic", "off"] = "off"
-        self.cache_key: str | None = None
-        self._keeper: ExactCache | None = None
-        self._hides_hits = False
-        self._ttl_s = 0.0
-        self._alike: tuple[SemanticCache, Found] | None = None
-        self._aside: Aside | None = None
+        self.visit = Visit(caches, request, self.started_s, is_async=is_async)
         self._sent_s = self.started_s
         self._is_settled = False
         self._listener: Listener | None = None
         self._answers: dict[str, Attempt] = {}
 
-    def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]], cache: ExactCache | None) -> None:
+    def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]]) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision, self._listener = ruling.decision, ruling.listener
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
-        self._hides_hits = ruling.caching.hide_hits
-        if cache is not None and ruling.caching.keeps:
-            self.cache, self._ttl_s = "miss", lifetime_s(ruling.caching, self.request)
-            self._keeper = None if self.request.cache.no_store else cache
+        self.visit.follow(ruling)
 
-    def ask_alike(
-        self, cache: SemanticCache, ruling: Ruling, aside: Aside | None
-    ) -> Generator[Wait, Any, Stored | None]:
-        """Ask the semantic cache, once a question like it that is under way has its answer.
-
-        Args:
-            cache: hears of the answer, or that none came.
-            ruling: the decision, with a plan.
-            aside: beside an event loop; None asks right here.
-        """
-        decision = ruling.decision
-        costs = {candidate.model: candidate.expected_cost_usd for candidate in decision.candidates}
-        look_up = partial(
-            cache.look_up, self.request, ruling.caching, task=decision.task.task, clearing=ruling.clearing,
-            saves_usd=costs.get(decision.plan[0]),
-        )  # fmt: skip
-        found: Found | None = None
-        for is_patient in (True, False):
-            work = partial(look_up, is_patient=is_patient)
-            if aside is None:
-                found = work()
-            else:
-                found = yield from aside.result(work, seconds=self.patience_s(LEASE_S), unused=cache.forget)
-            if found is None or found.ahead is None:
-                break
-            yield Wait(until=found.ahead, seconds=self.patience_s(LEASE_S))
+    def ask_alike(self, ruling: Ruling) -> Generator[Wait, Any, Stored | None]:
+        """The stored answer to a question like it, if it may serve; what the semantic cache said is noted."""
+        found = yield from self.visit.ask_alike(ruling, self.patience_s(math.inf))
         if found is None:
             return None
-        self.decision = replace(decision, semantic=found.note)
-        if found.stored is None:
-            self._alike, self._aside = (cache, found), aside
+        self.decision = replace(ruling.decision, semantic=found.note)
         return found.stored
 
     def patience_s(self, most_s: float) -> float:
         """Seconds until the request's deadline, but at most so many."""
         return most_s if self.deadline_s is None else max(0.0, min(most_s, self.deadline_s - time.monotonic()))
-
-    def hold(self, wait_s: float) -> Generator[Sleep, Heard, None]:
-        """Steps until the request has taken so many seconds, but not beyond its deadline."""
-        rest_s = self.patience_s(wait_s - (time.monotonic() - self.started_s))
-        if rest_s > 0:
-            yield Sleep(seconds=rest_s)
 
     def check_run(self) -> None:
         """Ask the breaker before anything is sent; what it would have said in shadow is noted.
@@ -236,15 +193,11 @@ class Journey:
         self._memory.note(self.request, self.meter.attempts, time.monotonic())
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
-        if self._keeper is not None and self.cache_key is not None and outcome == "ok":
-            wait_s = time.monotonic() - self.started_s if self._hides_hits else 0.0
-            self._keeper.put(
-                self.cache_key, Entry(call.model, payload, self.request.id, wait_s=wait_s), expire_s=self._ttl_s,
-                tags=self.request.tags, cost_usd=self.meter.cost_usd,
-            )  # fmt: skip
-        self._tell_alike(call.model, payload if outcome == "ok" else None)
         if outcome == "ok":
+            self.visit.keep(call.model, payload, self.meter.cost_usd)
             self._keep_text(payload)
+        else:
+            self.visit.leave()
         return self._completion(call.model, payload, self.meter.cost_usd)
 
     def finish_stream(self, call: Call, payload: Mapping[str, Any], outcome: Outcome, error: str | None) -> Completion:
@@ -254,9 +207,10 @@ class Journey:
             self._is_settled = True
         return self.finish(call, payload, outcome, error)
 
-    def answer_from(self, entry: Entry, policy_version: str) -> Completion:
+    def answer_from(self, entry: Entry, policy_version: str) -> Generator[Sleep, Heard, Completion]:
         """A stored answer: billed 0, with a row of its own."""
-        self.cache = "exact"
+        yield from self._pretend(entry.wait_s)
+        self.visit.outcome = "exact"
         guess = TaskGuess(task=self.request.task, probability=1.0 if self.request.task else 0.0,
                           by="label" if self.request.task else "none")  # fmt: skip
         self.decision = Decision(id=self.request.id, task=guess, rule="exact cache", strategy="cache", bar=0.0,
@@ -265,16 +219,17 @@ class Journey:
         self._keep_text(entry.payload)
         return self._completion(entry.model, entry.payload, Decimal(0))
 
-    def answer_alike(self, stored: Stored) -> Completion:
+    def answer_alike(self, stored: Stored) -> Generator[Sleep, Heard, Completion]:
         """The stored answer to another question: billed 0, with a row of its own."""
-        self.cache = "semantic"
+        yield from self._pretend(self.visit.wait_s(stored, self._ledger))
+        self.visit.outcome = "semantic"
         self._write("ok", model=stored.model)
         self._keep_text(stored.payload)
         return self._completion(stored.model, stored.payload, Decimal(0))
 
     def fail(self, error: BaseException) -> None:
         """Write the row of a request that got no answer; one of our errors will tell what was tried."""
-        self._tell_alike(None, None)
+        self.visit.leave()
         if isinstance(error, RouterError):
             error.decision, error.attempts = self.decision, tuple(self.meter.attempts)
             self._write("error", error=f"{type(error).__name__}: {error}"[:500])
@@ -291,17 +246,11 @@ class Journey:
             f"{reasons or 'add a rule without `when` to the policy'}"
         )
 
-    def _tell_alike(self, model: str | None, payload: Mapping[str, Any] | None) -> None:
-        if self._alike is None:
-            return
-        (cache, found), self._alike = self._alike, None
-        hear = partial(cache.forget, found)
-        if model is not None and payload is not None:
-            hear = partial(cache.keep, found, model, payload, cost_usd=self.meter.cost_usd)
-        if self._aside is None:
-            hear()
-        else:
-            self._aside.soon(hear)
+    def _pretend(self, wait_s: float) -> Generator[Sleep, Heard, None]:
+        """Take at least so many seconds, but not beyond the deadline."""
+        rest_s = self.patience_s(wait_s - (time.monotonic() - self.started_s))
+        if rest_s > 0:
+            yield Sleep(seconds=rest_s)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None:
@@ -323,8 +272,8 @@ class Journey:
             unwritten=len(attempts) - self.meter.written,
             cost_usd=self.meter.cost_usd,
             latency_s=time.monotonic() - self.started_s,
-            cache=self.cache,
-            cache_key=self.cache_key,
+            cache=self.visit.outcome,
+            cache_key=self.visit.key,
             model=model,
             error=error,
         )
@@ -338,7 +287,7 @@ class Journey:
             decision=self.decision,
             attempts=tuple(self.meter.attempts),
             cost_usd=cost_usd,
-            cache=self.cache,
+            cache=self.visit.outcome,
             latency_s=time.monotonic() - self.started_s,
         )
 

@@ -43,26 +43,29 @@ def warm_up(
     from router.cache.partition import NotAlike  # it brings numpy
 
     model, stored, alike = f"source:{source}", 0, 0
+    caches = one._kit.caches
     for question, answer in pairs:
         request = chat_request([*before, {"role": "user", "content": question}], **options)
-        ruling = one._decide(request)
-        if model not in ruling.caching.source_models or one._cache is None:
+        ruling = one._kit.decide(request)
+        if model not in ruling.caching.source_models or caches.exact is None:
             raise InvalidRequestError(
                 f"{ruling.decision.rule} does not take answers of {source!r}; list it there: cache: "
                 f"{{mode: {ruling.caching.mode}, sources: [{source}]}}"
             )
-        key = one._fingerprint(request)
+        key = caches.fingerprint(request)
         if key is None:
             raise InvalidRequestError("these requests have a parameter without a JSON form, so none can be found again")
         payload, lasts_s = _payload(model, answer), ttl_s or ruling.caching.ttl
         costs = {candidate.model: candidate.expected_cost_usd for candidate in ruling.decision.candidates}
         saves_usd = costs.get(ruling.decision.plan[0]) if ruling.decision.plan else None
-        one._cache.put(key, Entry(model, payload, request.id), expire_s=lasts_s, tags=request.tags, cost_usd=saves_usd)
+        caches.exact.put(
+            key, Entry(model, payload, request.id), expire_s=lasts_s, tags=request.tags, cost_usd=saves_usd
+        )
         stored += 1
-        if one._alike is None or not ruling.caching.looks_alike:
+        if caches.alike is None or not ruling.caching.looks_alike:
             continue
         try:
-            one._alike.add(
+            caches.alike.add(
                 request, ruling.caching, ruling.decision.task.task, model, payload, ttl_s=lasts_s, cost_usd=saves_usd
             )
             alike += 1

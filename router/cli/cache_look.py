@@ -143,11 +143,11 @@ def explain(
     before = [] if system is None else [{"role": "system", "content": system}]
     request = chat_request([*before, {"role": "user", "content": text}], task=task, tags=dict(map(read_tag, tags)))
     with Router(policy, state) as one:
-        ruling = one._decide(request)
-        if one._alike is None or not ruling.caching.looks_alike:
+        ruling = one._kit.decide(request)
+        if one._kit.caches.alike is None or not ruling.caching.looks_alike:
             raise click.ClickException(f"{ruling.decision.rule} asks no semantic cache; it needs cache: shadow or true")
         seen = see(
-            one._alike, request, ruling.caching, task=ruling.decision.task.task, clearing=ruling.clearing,
+            one._kit.caches.alike, request, ruling.caching, task=ruling.decision.task.task, clearing=ruling.clearing,
             shows_text=one.policy.data.store_text != "none",
         )  # fmt: skip
     if as_json:

@@ -17,7 +17,7 @@ STATE = click.option("--state", type=click.Path(path_type=Path), help="State fol
 
 def folder_of(state: Path | None) -> Path:
     """The state folder, given or as for the library."""
-    from router._parts import state_folder
+    from router._kit import state_folder
 
     return state_folder(state)
 

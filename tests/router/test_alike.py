@@ -72,7 +72,7 @@ def test_what_shadow_has_learned_serves_when_it_is_turned_on(make: Make) -> None
 
 def served(one: router.Router, clearing: set[str]) -> set[tuple[str, str]]:
     """Outcome and reason of the whole stream, asked again, where these models clear the bar."""
-    cache, found = one._alike, []
+    cache, found = one._kit.caches.alike, []
     assert cache is not None
     for text, _ in STREAM:
         request = chat_request(ask(text + "!"), task="cheap")
@@ -92,10 +92,10 @@ def test_a_weak_models_answer_never_serves_where_only_a_stronger_one_clears_the_
 
 def test_who_clears_the_bar_is_the_policys_word(make: Make) -> None:
     one = make()
-    clearing = {task: one._decide(chat_request(ask("hi"), task=task)).clearing for task in ("any", "dear", "exact")}
+    clearing = {task: one._kit.decide(chat_request(ask("hi"), task=task)).clearing for task in ("any", "dear", "exact")}
     assert clearing == {"any": {"small", "large"}, "dear": {"large"}, "exact": set()}
     # A bar for which nobody has evidence: nobody's answer serves.
-    assert one._decide(chat_request(ask("hi"), task="any", bar=0.9)).clearing == set()
+    assert one._kit.decide(chat_request(ask("hi"), task="any", bar=0.9)).clearing == set()
 
 
 def test_a_pinned_model_is_always_asked(make: Make) -> None:

@@ -26,8 +26,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
 @contextmanager
 def held(one: router.Router) -> Iterator[threading.Event]:
     """The cache's file in another thread's hands, until the event is set or 20 s are over."""
-    assert one._alike is not None
-    shelf, is_held, let_go = one._alike._shelf, threading.Event(), threading.Event()
+    assert one._kit.caches.alike is not None
+    shelf, is_held, let_go = one._kit.caches.alike._shelf, threading.Event(), threading.Event()
 
     def hold() -> None:
         with shelf.turn():
@@ -88,8 +88,8 @@ def test_a_rejected_answer_is_gone_however_soon_it_is_rejected(make: Make, tmp_p
 def test_a_cancelled_look_up_counts_no_hit_and_leaves_a_row(make: Make) -> None:
     one = make()
     learn(one, rounds=2)
-    assert one._alike is not None
-    (promise,) = one._alike._promises.values()
+    assert one._kit.caches.alike is not None
+    (promise,) = one._kit.caches.alike._promises.values()
     before = promise.tier.standing("cheap").hits
 
     async def run(let_go: threading.Event) -> None:
@@ -104,7 +104,7 @@ def test_a_cancelled_look_up_counts_no_hit_and_leaves_a_row(make: Make) -> None:
 
     with held(one) as let_go:
         asyncio.run(run(let_go))
-    one._aside.settle()
+    one._kit.caches.aside.settle()
     assert promise.tier.standing("cheap").hits == before
     assert len(one.ledger.rows("SELECT id FROM requests WHERE outcome = 'cut'")) == 40
 

@@ -208,8 +208,8 @@ def test_only_partitions_with_entries_stay_in_memory_and_only_so_many(
             said = one.complete(text, task="cheap").decision.semantic
             assert said is not None
             assert (said.reason == "nothing stored") == (round_ == 0)
-    assert one._alike is not None
-    (promise,) = one._alike._promises.values()
+    assert one._kit.caches.alike is not None
+    (promise,) = one._kit.caches.alike._promises.values()
     assert (len(promise.known), len(promise.tier._partitions), len(promise.rows)) == (2, 2, 4)
     one.complete(ask("Hello?"), task="cheap")
     assert len(promise.known) == 2

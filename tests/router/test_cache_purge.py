@@ -86,8 +86,8 @@ def test_what_another_process_deleted_does_not_go_on_voting(make: Make) -> None:
     for text in ("How do I pay?", "How can I pay?", "How to pay?"):
         one.complete(ask(text), task="cheap")
     other.reject(one.complete(ask("How do I pay?"), task="cheap").id)  # out of the exact cache
-    assert one._alike is not None
-    (promise,) = one._alike._promises.values()
+    assert one._kit.caches.alike is not None
+    (promise,) = one._kit.caches.alike._promises.values()
     one.complete(ask("Please tell me how to pay"), task="cheap", cache="no-store")
     (entries,) = (len(part.entries) for part in promise.tier._partitions.values())
     assert entries == len(promise.rows) == 2
@@ -112,8 +112,8 @@ def test_another_epoch_starts_with_no_answers_and_keeps_what_was_learned(make: M
     assert done.decision.semantic is not None
     assert (done.cache, done.decision.semantic.reason) == ("miss", "nothing stored")
     one.complete(ask("How can I pay?"), task="cheap")
-    assert one._alike is not None
-    (promise,) = one._alike._promises.values()
+    assert one._kit.caches.alike is not None
+    (promise,) = one._kit.caches.alike._promises.values()
     assert promise.tier.standing("cheap").labels == 2
 
 

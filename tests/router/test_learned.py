@@ -333,8 +333,8 @@ def test_a_policy_check_asks_the_artifact_what_it_carries(folder: Path) -> None:
 
 def test_no_request_waits_for_a_bar_of_the_policy_to_be_certified(make: Make) -> None:
     serving = make()
-    assert serving._predictor is not None
-    certified = serving._predictor.promises._certified.cache_info
+    assert serving._kit.predictor is not None
+    certified = serving._kit.predictor.promises._certified.cache_info
     known = certified().misses
     assert known > 0
     for kind in ("spared", "held", "high", "part", "plain"):

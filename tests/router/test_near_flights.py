@@ -50,8 +50,8 @@ def certified(make: Make, mode: str = "on") -> router.Router:
     one = make(f"{{mode: {mode}, max_error: 0.4}}", state=mode)
     for text in ("How do I pay?", "How can I pay?"):
         one.complete(ask(text), task="cheap")
-    assert one._alike is not None
-    (promise,) = one._alike._promises.values()
+    assert one._kit.caches.alike is not None
+    (promise,) = one._kit.caches.alike._promises.values()
     promise.tier._tasks["cheap"].certifier.threshold = 0.5
     return one
 
@@ -103,9 +103,9 @@ def test_a_leader_that_fails_lets_the_others_go(make: Make) -> None:
     first, *others = asyncio.run(together(one, ALIKE))
     assert isinstance(first, router.RouterError)
     assert {completion.text for completion in others} == {"Code 99"}
-    one._aside.settle()
-    assert one._alike is not None
-    assert not one._alike._flights._under_way
+    one._kit.caches.aside.settle()
+    assert one._kit.caches.alike is not None
+    assert not one._kit.caches.alike._flights._under_way
 
 
 def test_nobody_waits_beyond_its_own_deadline(make: Make) -> None:
