@@ -11,6 +11,7 @@ COMMANDS = {
     "close": "router.cli.spend_close:close",
     "focus": "router.cli.spend_focus:focus",
     "forecast": "router.cli.spend_forecast:forecast",
+    "import": "router.cli.spend_import:import_",
     "units": "router.cli.spend_units:units",
     "report": "router.cli.spend_report:report",
     "statement": "router.cli.spend_statement:statement",

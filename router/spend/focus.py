@@ -17,6 +17,7 @@ from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 from router.spend.closing import closings
+from router.spend.focus_charges import charge_rows
 from router.spend.focus_frame import EPOCH, Options, Row, blank_row, month_of
 from router.spend.focus_names import DEVELOPERS, METERS, seller_of
 from router.spend.money import from_pico
@@ -232,7 +233,7 @@ class Focus:
 
 
 def focus_rows(ledger: Ledger, options: Options, first_us: int, after_us: int) -> Iterator[Row]:
-    """Rows of a period of the ledger.
+    """Rows of a period of the ledger: its calls in the order of time, then its charges.
 
     Args:
         ledger: read page by page; rows that are written meanwhile may be among them.
@@ -240,8 +241,10 @@ def focus_rows(ledger: Ledger, options: Options, first_us: int, after_us: int) -
         first_us: first microsecond since 1970, the beginning of an hour.
         after_us: the first that no longer counts.
     """
-    last_seq = {closing.month: closing.tables["attempts"].last_seq for closing in closings(ledger)}
-    return Focus(ledger.price, options, last_seq).rows(attempts_between(ledger.rows, first_us, after_us))
+    held = closings(ledger)
+    calls, charges = ({one.month: one.tables[table].last_seq for one in held} for table in ("attempts", "charges"))
+    yield from Focus(ledger.price, options, calls).rows(attempts_between(ledger.rows, first_us, after_us))
+    yield from charge_rows(ledger, options, first_us, after_us, charges)
 
 
 def _variant(price: Price, tier: str, input_tokens: int) -> tuple[str, int]:
