@@ -59,7 +59,7 @@ def look_back(
     """
     without_text = unserved = 0
     records: list[Scored] = []
-    with _texts(policy, predictor, folder) as texts:
+    with texts_for(policy, predictor, folder) as texts:
         rows = list(_all_scored(ledger))
         typical = _Typical.of(rows)
         for row in rows:
@@ -76,9 +76,14 @@ def look_back(
     return Hindsight(records=records, without_text=without_text, unserved=unserved)
 
 
-def _texts(
+def texts_for(
     policy: Policy, predictor: Predictor | None, folder: Path | None
 ) -> AbstractContextManager[TextReader | None]:
+    """The stored texts; None where the policy decides without reading any.
+
+    Raises:
+        ConfigurationError: the policy reads the text of requests, and none is stored.
+    """
     reads = "its artifact reads" if predictor is not None else None
     if condition := policy.reads_text:
         reads = f"a rule with `{condition}` reads"

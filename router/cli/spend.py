@@ -10,6 +10,7 @@ COMMANDS = {
     "archive": "router.cli.spend_close:archive",
     "close": "router.cli.spend_close:close",
     "focus": "router.cli.spend_focus:focus",
+    "estimate": "router.cli.spend_estimate:estimate",
     "forecast": "router.cli.spend_forecast:forecast",
     "import": "router.cli.spend_import:import_",
     "units": "router.cli.spend_units:units",

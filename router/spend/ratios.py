@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 LEAST_CLUSTERS = 10
 """With fewer there is no interval."""
 RESAMPLES = 2_000
+SAME = 1e-9
+"""Relative errors below are rounding: every cluster has the same ratio."""
 BINS = 2_000
 """More clusters than this are put into so many bins first, at random, and the bins are drawn again: the same spread."""
 
@@ -52,11 +54,11 @@ def ratio(over: Sequence[float], under: Sequence[float], confidence: float, seed
     drawn, whole = _drawn(np.array([x, y, x * x, x * y, y * y]), seed)
     held = (drawn[0] > 0) & (drawn[1] > 0)
     (here, error), (there, errors) = _log_ratio(whole), _log_ratio(drawn[:, held])
-    with np.errstate(invalid="ignore"):
-        t = (there - here) / errors
-    t = t[np.isfinite(t)]
-    if error == 0 or not len(t):  # every cluster has the same ratio
+    if error < SAME:
         return Ratio(value=value, low=value, high=value)
+    t = (there - here)[errors >= SAME] / errors[errors >= SAME]
+    if not len(t):
+        return Ratio(value=value)
     low, high = np.quantile(t, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Ratio(value=value, low=float(np.exp(here - high * error)), high=float(np.exp(here - low * error)))
 

@@ -29,7 +29,7 @@ LEVELS = [
     ["router.pace"],
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
-    ["router.decide", "router.hindsight", "router.replay"],
+    ["router.decide", "router.hindsight", "router.replay", "router.estimate"],
     ["router._request", "router._calls", "router._caches", "router._stream"],
     ["router._journey"],
     ["router._kit", "router._drive"],
