@@ -13,7 +13,7 @@ from router.types import Call, Request
 
 
 def calls_of(request: Request, ruling: Ruling, policy: Policy, deadline_s: float | None) -> list[list[Call]]:
-    """For each model of the plan, one call per deployment."""
+    """For each model of the plan, one call per deployment that may have the request's data."""
     return [
         [
             Call(
@@ -29,6 +29,7 @@ def calls_of(request: Request, ruling: Ruling, policy: Policy, deadline_s: float
                 wants_logprobs=ruling.listener is not None and ruling.listener.reads_logprobs(model),
             )
             for deployment in policy.deployments[model]
+            if ruling.data.allows(deployment)
         ]
         for model in ruling.decision.plan
     ]

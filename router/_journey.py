@@ -85,6 +85,7 @@ class Journey:
         self.decision: Decision | None = None
         self.meter: Meter = Meter({})
         self.visit = Visit(caches, request, self.started_s, is_async=is_async)
+        self._is_quiet = False
         self._sent_s = self.started_s
         self._is_settled = False
         self._listener: Listener | None = None
@@ -93,7 +94,8 @@ class Journey:
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]]) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision, self._listener = ruling.decision, ruling.listener
-        self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound)
+        self._is_quiet = ruling.data.log == "none"
+        self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
         self.visit.follow(ruling)
 
     def ask_alike(self, ruling: Ruling) -> Generator[Wait, Any, Stored | None]:
@@ -253,11 +255,13 @@ class Journey:
             yield Sleep(seconds=rest_s)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
-        if self._texts is not None and self.decision is not None:
+        if self._texts is not None and self.decision is not None and not self._is_quiet:
             self._texts.keep(self.request, self.decision.task.task, payload)
 
     def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
         attempts = self.meter.attempts
+        if self._is_quiet and error is not None:
+            error = error.partition(":")[0]  # a provider's message may quote the prompt
         if self._breaker is not None and self._is_in_run:
             self._breaker.paid(self.request, attempts)
         if self._paces is not None and self.decision is not None:

@@ -18,7 +18,7 @@ from router.facts import facts_of
 from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
 from router.pace import TimeLimit
-from router.policy import OFF, Bar, Caching, Policy, Rule, Traits, match
+from router.policy import ANYTHING, OFF, Bar, Caching, Policy, Rule, RuleData, Traits, match
 from router.select import Offer, cheapest_first, clearing_alone, plan
 from router.spend.meter import choices_of
 from router.tokens import count_request
@@ -50,6 +50,8 @@ class Ruling:
     """Models whose stored answers clear the bar that holds for this request; only known where they may be served."""
     listener: Listener | None = None
     """Hears the answers where the plan is a cascade."""
+    data: RuleData = ANYTHING
+    """Where the request may be sent, and what may be kept of it."""
     latest_s: float | None = None
     """Seconds after its start by which the request should be answered; no rung starts that would end later."""
 
@@ -81,7 +83,7 @@ def decide(
     Raises:
         UnknownModelError: the request pins a model that the policy does not list.
     """
-    guess = _guess(request, predictor)
+    guess = _guess(request, predictor, policy)
     traits = Traits(request, task=guess.task, now=now, used=known.used, told=known.asked)
     route = _route(request, policy, traits)
     limits = (request.max_cost_usd, route.rule.max_cost_usd if route.rule else None)
@@ -108,6 +110,7 @@ def decide(
             now=now,
             known=known,
             time=time,
+            data=route.rule.data,
         )
         is_stopped = lessons is not None and lessons.watch.raised  # an alarm trusts no learned plan
         learned = None if is_stopped else _learned(request, guess.task, foresight, route.rule, bar, sheet)
@@ -147,6 +150,7 @@ def decide(
         squeezed=squeezed,
         facts=facts_of(request, now, known, time, traits.asked),
         max_latency_ms=time.most_ms if time is not None else None,
+        data=(route.rule.data.shown() or None) if route.rule is not None else None,
     )
     caching = route.rule.cache if route.rule is not None else OFF
     clearing: frozenset[str] = frozenset()
@@ -163,6 +167,7 @@ def decide(
         caching=caching,
         clearing=clearing,
         listener=listener,
+        data=route.rule.data if route.rule is not None else ANYTHING,
         latest_s=time.most_s if time is not None else None,
     )
 
@@ -256,18 +261,25 @@ def _route(request: Request, policy: Policy, traits: Traits) -> _Route:
         if request.model not in policy.models:
             hint = suggestion(request.model, list(policy.models))
             raise UnknownModelError(f"the policy {policy.path} lists no model {request.model!r}{hint}")
-        return _Route("pinned", "pinned", Rule(candidates=[request.model], strategy="fixed"))
+        rule = Rule(candidates=[request.model], strategy="fixed", data=_data(policy, traits))
+        return _Route("pinned", "pinned", rule)
     if request.kind == "embedding":
         # Vectors of different models do not compare, so there is one model and no fallback.
         able = [name for name, model in policy.models.items() if "embedding" in (model.capabilities or ())]
         if not able:
             return _Route("no model has the capability embedding", "none", None)
-        return _Route("embedding", "fixed", Rule(candidates=able[:1], strategy="fixed"))
+        return _Route("embedding", "fixed", Rule(candidates=able[:1], strategy="fixed", data=_data(policy, traits)))
     position = match(policy, traits)
     if position is None:
         return _Route("no rule matches", "none", None)
     rule = policy.rules[position]
     return _Route(policy.rule_name(position), rule.strategy, rule)
+
+
+def _data(policy: Policy, traits: Traits) -> RuleData:
+    """What the rule that matches says of data: it holds for whoever is asked, by rule or by name."""
+    position = match(policy, traits) if policy.binds_data else None
+    return policy.rules[position].data if position is not None else ANYTHING
 
 
 def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route, *, is_squeezed: bool) -> Bar:
@@ -279,10 +291,11 @@ def _bar(request: Request, policy: Policy, guess: TaskGuess, route: _Route, *, i
     return bar.model_copy(update={"min": request.bar}) if is_raised else bar
 
 
-def _guess(request: Request, predictor: Predictor | None) -> TaskGuess:
+def _guess(request: Request, predictor: Predictor | None, policy: Policy) -> TaskGuess:
     if request.task is not None:
         return TaskGuess(task=request.task, probability=1.0, by="label")
-    if predictor is not None and request.kind == "chat" and request.model is None:
+    is_asked = request.model is None or policy.binds_data  # a rule on data is met by pinned models, too
+    if predictor is not None and request.kind == "chat" and is_asked:
         return predictor.guess(request.text)
     return TaskGuess(task=None, probability=0.0, by="none")
 

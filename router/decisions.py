@@ -200,6 +200,8 @@ class Decision:
     max_drop: float | None = None
     """Mean quality that may be lost against `versus`, where the bar is a drop."""
     versus: str | None = None
+    data: str | None = None
+    """What the rule says of the request's data, in words; None: nothing."""
     squeezed: str | None = None
     """The budget that asked for cheaper routes, with its share; None where none did."""
     run_stop: str | None = None
@@ -220,6 +222,7 @@ class Decision:
         rows = [f"  {'→' if c.model in self.plan else '·'} {c.model}: {c.reason}" for c in self.candidates]
         promise = [f"  {self.promise}"] if self.promise else []
         asked = [f"  {told}"] if self.facts is not None and (told := self.facts.asked_shown()) else []
+        asked += [f"  data: {self.data}"] if self.data else []
         return "\n".join([head, *asked, *promise, *rows, *self._timed(), *self._cached()])
 
     def _timed(self) -> list[str]:

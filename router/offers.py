@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from router.decisions import Dollars, Prediction
 from router.pace import TimeLimit
-from router.policy import Bar, Evidence, ModelEntry, Policy, evidence_gap
+from router.policy import Bar, Evidence, ModelEntry, Policy, RuleData, evidence_gap
 from router.select import Offer
 from router.spend.expected import cache_saving, expected_dollars
 from router.spend.meter import choices_of, output_cap, unbounded
@@ -35,6 +35,7 @@ class Sheet:
         now: the moment, which dates prices and ends evidence.
         known: which providers' prompt caches are warm, and which models think.
         time: what the rule says of latency.
+        data: what the rule says of where the request may be sent.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class Sheet:
         now: datetime,
         known: Known,
         time: TimeLimit | None = None,
+        data: RuleData | None = None,
     ) -> None:
         self.request, self.policy, self.task, self.bar, self.limit = request, policy, task, bar, limit
         self.input_bound, self.now, self.known = input_bound, now, known
-        self.time = time
+        self.time, self._data = time, data if data is not None and data.is_bound else None
         self.size = estimate_tokens(request.text)
         """Estimated tokens of its text."""
         self._asked_cap = output_cap(request.params)
@@ -125,6 +127,8 @@ class Sheet:
 
     def _misfit(self, model: ModelEntry, worst_usd: Decimal | None) -> str | None:
         """Why the model cannot take this request, whatever its quality."""
+        if self._data is not None and not any(map(self._data.allows, self.policy.deployments[model.id])):
+            return f"none of its deployments may have the request's data ({self._data.where()})"
         able = model.capabilities
         if able is not None:
             missing = [need for need in self._needed if need not in able]

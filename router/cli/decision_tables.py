@@ -49,6 +49,8 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
     ]
     if told := shown_asked((decision.get("facts") or {}).get("asked")):
         lines.append(f"asked by rules: {told}")
+    if decision.get("data"):
+        lines.append(f"data: {decision['data']}")
     if decision.get("promise"):
         lines.append(f"promise: {decision['promise']}")
     for warm in (decision.get("facts") or {}).get("warm", ()):

@@ -2,6 +2,7 @@
 
 from router.policy.caching import OFF, Caching
 from router.policy.check import Finding, check
+from router.policy.data import ANYTHING, RuleData
 from router.policy.evidence import Evidence, evidence_gap
 from router.policy.load import Policy, find_policy, load_policy, shipped_policies
 from router.policy.match import match
@@ -9,6 +10,7 @@ from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule
 from router.policy.traits import Traits
 
 __all__ = [
+    "ANYTHING",
     "OFF",
     "Bar",
     "Caching",
@@ -18,6 +20,7 @@ __all__ = [
     "Policy",
     "PolicyFile",
     "Rule",
+    "RuleData",
     "Traits",
     "check",
     "evidence_gap",

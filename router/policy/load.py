@@ -99,6 +99,11 @@ class Policy:
         return tuple(sorted(asked.union(*(rule.cache.tags for rule in self.rules))))
 
     @property
+    def binds_data(self) -> bool:
+        """Whether any rule says where its requests may be sent, or what may be kept of them."""
+        return any(rule.data.is_bound or rule.data.log for rule in self.rules)
+
+    @property
     def reads_text(self) -> str | None:
         """The condition, if a rule has one, that only a request's text can answer."""
         asked = [one for rule in self.rules for one in rule.when.each()]

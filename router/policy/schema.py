@@ -15,6 +15,7 @@ from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
 from router.policy.conditions import From, Until, When
+from router.policy.data import ANYTHING, RuleData
 from router.policy.picks import Picks, listed
 from router.policy.sections import (
     Amount,
@@ -165,8 +166,16 @@ class RuleKeys(Section):
     max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
     """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
     cache: Caching = OFF
+    data: RuleData = ANYTHING
+    """Where its requests may be sent, and what may be kept of them."""
     learning: Learning | None = None
     """Overrides the policy's `learning`."""
+
+    @model_validator(mode="after")
+    def _keeps_nothing(self) -> RuleKeys:
+        if self.data.log == "none" and self.cache.keeps:
+            raise ValueError("`data: {log: none}` keeps no text, and `cache` stores answers; remove one of the two")
+        return self
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> RuleKeys:

@@ -22,15 +22,18 @@ class Meter:
         prices: each model's dated prices, by policy model id.
         limit_usd: upper bound over all attempts of the request, or None.
         input_tokens: upper bound of the request's input tokens; only looked at under a limit.
+        is_quiet: of errors, only the kind is written down: a provider's message may quote the prompt.
 
     After a timeout or a cut connection nobody knows what an attempt cost; under the limit it counts with
     its upper bound.
     """
 
     def __init__(
-        self, prices: Mapping[str, Sequence[Price]], limit_usd: Decimal | None = None, input_tokens: int = 0
-    ) -> None:
+        self, prices: Mapping[str, Sequence[Price]], limit_usd: Decimal | None = None, input_tokens: int = 0,
+        *, is_quiet: bool = False,
+    ) -> None:  # fmt: skip
         self._prices, self._limit, self._input_tokens = prices, limit_usd, input_tokens
+        self._is_quiet = is_quiet
         self._today = datetime.now(UTC).date()
         self._spent_worst = Decimal(0)
         self.held_usd: Decimal | None = None
@@ -97,6 +100,8 @@ class Meter:
         payload: Mapping[str, Any] | None = None, error: str | None = None, cost: Decimal | None = None,
     ) -> Attempt:  # fmt: skip
         price = self.price(call.model)
+        if self._is_quiet and error:
+            error = error.partition(":")[0]
         attempt = Attempt(
             model=call.model,
             call=call.deployment.call,

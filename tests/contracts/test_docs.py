@@ -46,9 +46,13 @@ def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
 
 
 def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
-    (text,) = blocks(ROOT / "policies/README.md", "yaml")
+    text, *parts = blocks(ROOT / "policies/README.md", "yaml")
     (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
     assert len(load_policy(tmp_path / "policy.yaml").rules) == 3
+    for part in parts:
+        models = FAKES + "  - {id: at-home, call: local/smollm2-135m}\n"
+        (tmp_path / "part.yaml").write_text(models + part, encoding="utf-8")
+        assert load_policy(tmp_path / "part.yaml").rules
 
 
 def test_the_prices_page_shows_a_policy_and_a_price_book_that_load(tmp_path: Path) -> None:
