@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from router.decisions import Decision
 from router.spend.holds import Holds
+from router.spend.latencies import latencies
 from router.spend.ledger_schema import METERS, MIGRATIONS
 from router.spend.money import from_pico, to_pico
 from router.spend.prices import Price, price_in
@@ -196,7 +197,16 @@ class Ledger:
         until_us: int | None = None, step_us: int | None = None,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Sums as of `rollups.sums`, of the rows themselves: also by `run_id` and free-form tags, and slower."""
-        return as_rows(scan(self._db, names, where or {}, since_us, until_us, step_us), names, step_us)
+        return as_rows(
+            scan(self._db, names, where or {}, since_us, until_us, step_us, self.rollups.unused()), names, step_us
+        )
+
+    def latencies(
+        self, names: Sequence[str], where: Mapping[str, str] | None = None, since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> dict[tuple[str, ...], tuple[float, float]]:  # fmt: skip
+        """Median and 95th percentile of answered calls' seconds by group, at most 1 % off; from the rows."""
+        return latencies(self._db, names, where or {}, since_us, until_us)
 
     def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query, as dicts."""

@@ -118,6 +118,8 @@ DROP TABLE old_attempts;
 
 CREATE INDEX requests_at ON requests (at_us);
 
+CREATE INDEX requests_apart ON requests (at_us) WHERE attempts = 0 OR outcome = 'error';
+
 CREATE INDEX attempts_at ON attempts (at_us);
 
 CREATE TABLE prices (id TEXT PRIMARY KEY, content TEXT NOT NULL, at_us INTEGER NOT NULL) WITHOUT ROWID;

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from router.spend.cubes import CUBES, HOUR_US, MINUTE_US, MINUTES, Cube, Stretch, cover, cube_for
-from router.spend.ledger_schema import COUNTS, CUBE_NAMES
+from router.spend.ledger_schema import COUNTS, CUBE_NAMES, METERS
 from router.spend.money import PICO
-from router.spend.rows import TABLES, Groups, Span, add, read, source
+from router.spend.rows import TABLES, Groups, Span, add, join, read, source
 from router.stores.sqlite import Database
 
 CHUNK = 1_000
@@ -49,15 +49,16 @@ class Rollups:
     def roll(self, connection: sqlite3.Connection, now_us: int, most: int) -> int:
         """Bring the sums forward by at most so many rows of each table; returns how many there were."""
         self._forget_minutes(connection, now_us)
-        done = 0
+        spans = {}
         for table in TABLES:
             start = rolled_to(connection, table)
-            end = min(start + most, _last(connection, table))
-            if end > start:
-                for cube in CUBES:
-                    _add_cells(connection, cube, table, start, end)
-                _roll_to(connection, table, end)
-                done += end - start
+            spans[table] = Span(after_seq=start, to_seq=min(start + most, _last(connection, table)))
+        done = sum(span.to_seq - span.after_seq for span in spans.values())
+        if done:
+            for cube in CUBES:
+                _add_cells(connection, cube, spans)
+            for table, span in spans.items():
+                _roll_to(connection, table, span.to_seq)
         return done
 
     def catch_up(self) -> None:
@@ -88,9 +89,9 @@ class Rollups:
             step_us: also by steps of time of this length.
 
         Returns:
-            For every group its values (None where unset), `requests`, `errors` (requests), `hits`, `failed` (calls),
-            `calls`, `unpriced`, the token meters, `latency_s` (a sum over calls) and `cost_usd`; with `step_us` also
-            `at_us`, when the step began.
+            For every group its values (None where unset), `requests` (counted where their first call is), `errors`
+            (requests), `hits`, `failed` (calls), `calls`, `unpriced`, the token meters, `latency_s` (a sum
+            over calls) and `cost_usd`; with `step_us` also `at_us`, when the step began.
 
         Raises:
             ValueError: no cube has these columns in such steps (`cube_for` tells).
@@ -102,6 +103,7 @@ class Rollups:
         self._make_good()
         end_us = 1 << 62 if until_us is None else until_us
         found: Groups = {}
+        pieces: list[tuple[str, Span]] = []
         with self._db.snapshot() as connection:
             done = {table: rolled_to(connection, table) for table in TABLES}
             floor = {MINUTES: rolled_to(connection, _FLOOR) * MINUTE_US}
@@ -109,13 +111,24 @@ class Rollups:
                 if part.level is not None:
                     add(found, _cells(connection, cube, names, where, part, step_us))
                     continue
-                for table in TABLES:
-                    edge = Span(to_seq=done[table], since_us=part.since_us, until_us=part.until_us, by_time=True)
-                    _join(found, read(connection, table, names, where, edge, step_us))
-            for table in TABLES:
-                tail = Span(after_seq=done[table], since_us=since_us, until_us=end_us)
-                _join(found, read(connection, table, names, where, tail, step_us))
+                pieces += [
+                    (table, Span(to_seq=done[table], since_us=part.since_us, until_us=part.until_us, by_time=True))
+                    for table in TABLES
+                ]
+            pieces += [(table, Span(after_seq=done[table], since_us=since_us, until_us=end_us)) for table in TABLES]
+            join(found, read(connection, pieces, names, where, step_us))
         return as_rows(found, names, step_us)
+
+    def unused(self) -> frozenset[str]:
+        """Token meters that no row has; a scan of the rows need not look at them."""
+        self._make_good()
+        listed = ", ".join(f"MAX({name})" for name in METERS)
+        with self._db.snapshot() as connection:
+            kept = connection.execute(f"SELECT {listed} FROM cells").fetchone()
+            tail = connection.execute(
+                f"SELECT {listed} FROM attempts WHERE seq > ?", (rolled_to(connection, "attempts"),)
+            ).fetchone()
+        return frozenset(name for name, *found in zip(METERS, kept, tail, strict=True) if not any(found))
 
     def by_hour(self, names: Sequence[str], since_us: int = 0) -> list[dict[str, Any]]:
         """Sums of each hour that had any, per group of columns, the oldest first.
@@ -172,17 +185,17 @@ def rolled_to(connection: sqlite3.Connection, name: str) -> int:
     return row[0] if row else 0
 
 
-def _add_cells(connection: sqlite3.Connection, cube: Cube, table: str, start: int, end: int) -> None:
+def _add_cells(connection: sqlite3.Connection, cube: Cube, spans: Mapping[str, Span]) -> None:
     names, finest = ", ".join(cube.names), cube.levels[0].width_us
-    rows, values = source(table, cube.names, {}, Span(after_seq=start, to_seq=end))
+    parts, values = zip(*(source(table, cube.names, {}, span) for table, span in spans.items()), strict=True)
     groups = [f"g{place}" for place in range(len(cube.names))]
     sums = ", ".join(f"SUM({name}) AS {name}" for name in COUNTS)
     for statement in ("DROP TABLE IF EXISTS temp.fresh", "DROP TABLE IF EXISTS temp.keyed"):
         connection.execute(statement)
     connection.execute(
-        f"CREATE TEMP TABLE fresh AS SELECT at_us / {finest} AS at, {', '.join(groups)}, {sums} FROM ({rows}) "
-        f"GROUP BY at, {', '.join(groups)}",
-        values,
+        f"CREATE TEMP TABLE fresh AS SELECT at_us / {finest} AS at, {', '.join(groups)}, {sums} "
+        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY at, {', '.join(groups)}",
+        [value for some in values for value in some],
     )
     connection.execute(
         f"INSERT OR IGNORE INTO cell_keys (cube, {names}) SELECT DISTINCT {cube.number}, {', '.join(groups)} FROM fresh"
@@ -222,10 +235,6 @@ def _cells(
         f") JOIN cell_keys ON id = key WHERE cube = ?{match} GROUP BY {listed}",
         (part.level.number, part.since_us // width, part.until_us // width, cube.number, *where.values()),
     )
-
-
-def _join(found: Groups, more: Groups) -> None:
-    add(found, ((*key, *counts) for key, counts in more.items()))
 
 
 def _roll_to(connection: sqlite3.Connection, name: str, seq: int) -> None:

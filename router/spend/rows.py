@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TypeVar
 
 from router.spend.ledger_schema import COUNTS, METERS
 from router.stores.sqlite import Database
 from router.types import TAG_NAMES
 
-TABLES: tuple[Literal["attempts", "requests"], ...] = ("attempts", "requests")
+TABLES = ("attempts", "requests")
 Groups = dict[tuple[str | int, ...], list[int]]
 """Sums (in the order of `COUNTS`) by group: its step in time (0 without one) and its values ("" for unset)."""
+Made = TypeVar("Made")
+FREE = "tags."
+"""How the name of a free-form tag begins: `tags.plan`."""
 PIECES = 8
 """Parts of a table for each thread: they take unequal time."""
 _COLUMNS = {
@@ -25,6 +29,7 @@ _COLUMNS = {
 }
 _SUMMED = {
     "attempts": {
+        "requests": "number = 0",
         "failed": "outcome <> 'ok'",
         "calls": "1",
         "unpriced": "cost_pusd IS NULL",
@@ -34,11 +39,14 @@ _SUMMED = {
         "latency_us": "CAST(latency_s * 1e6 AS INTEGER)",
     },
     "requests": {
-        "requests": "1",
+        "requests": "attempts = 0",
         "errors": "outcome = 'error'",
         "hits": "cache IN ('exact', 'semantic')",
     },
 }
+_INDEX = {"attempts": "attempts_at", "requests": "requests_apart"}
+_APART = "(attempts = 0 OR outcome = 'error')"
+"""A request counts with its first call; of the requests' own rows, which decisions make long, only these are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +74,14 @@ class Span:
 
 
 def source(table: str, names: Sequence[str], where: Mapping[str, str], span: Span) -> tuple[str, list[str | int]]:
-    """The rows of a span as columns `at_us`, g0, g1 ... for what is grouped by, and `COUNTS`, not yet summed."""
+    """The rows of a span with `COUNTS`, not yet summed, as of `select`."""
+    return select(table, names, where, span, [f"{_SUMMED[table].get(name, '0')} AS {name}" for name in COUNTS])
+
+
+def select(
+    table: str, names: Sequence[str], where: Mapping[str, str], span: Span, columns: Sequence[str], only: str = "true"
+) -> tuple[str, list[str | int]]:
+    """A query of the rows of a span and its values: columns `at_us`, g0, g1 ... for what is grouped by, and these."""
     values: list[str | int] = []
     groups = []
     for place, name in enumerate(names):
@@ -79,8 +94,10 @@ def source(table: str, names: Sequence[str], where: Mapping[str, str], span: Spa
         text, path = _column(table, name)
         condition += f" AND COALESCE({text}, '') = ?"
         values += [*path, value]
-    counts = [f"{_SUMMED[table].get(name, '0')} AS {name}" for name in COUNTS]
-    return f"SELECT {', '.join(['at_us', *groups, *counts])} FROM {table} WHERE {condition}", values
+    by = f" INDEXED BY {_INDEX[table]}" if span.by_time else ""
+    if table == "requests":
+        only += f" AND {_APART}"
+    return f"SELECT {', '.join(['at_us', *groups, *columns])} FROM {table}{by} WHERE {only} AND {condition}", values
 
 
 def add(groups: Groups, rows: Iterable[Sequence[int | str]]) -> None:
@@ -94,67 +111,91 @@ def add(groups: Groups, rows: Iterable[Sequence[int | str]]) -> None:
 
 
 def read(
-    connection: sqlite3.Connection, table: str, names: Sequence[str], where: Mapping[str, str], span: Span,
-    step_us: int | None = None,
+    connection: sqlite3.Connection, pieces: Iterable[tuple[str, Span]], names: Sequence[str],
+    where: Mapping[str, str], step_us: int | None = None, unused: Collection[str] = (),
 ) -> Groups:  # fmt: skip
-    """Sums of one span, in one thread.
+    """Sums of some spans of both tables, in one thread.
 
     Args:
-        connection: of one state of the ledger.
-        table: `attempts` or `requests`.
+        connection: a snapshot.
+        pieces: tables, each with a span of it.
         names: columns and tags to group by.
         where: values that rows must have in columns or tags; "" for those without.
-        span: which rows.
         step_us: also by steps of time of this length.
+        unused: counts that are 0 in every row.
     """
     # Grouping by SELECT would sort all rows; a table of the groups, held in memory, is looked up instead.
     keys = ["at", *(f"g{place}" for place in range(len(names)))]
-    listed = ", ".join([*keys, *COUNTS])
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS sums{len(names)} ({listed}, "
-                       f"PRIMARY KEY ({', '.join(keys)})) WITHOUT ROWID")  # fmt: skip
-    rows, values = source(table, names, where, span)
-    changing = [name for name in COUNTS if name in _SUMMED[table]]
-    at = f"at_us / {step_us} AS at" if step_us else "0 AS at"
+    connection.execute("DROP TABLE IF EXISTS temp.sums")
     connection.execute(
-        f"INSERT INTO sums{len(names)} SELECT {', '.join([at, *keys[1:], *COUNTS])} FROM ({rows}) WHERE true "
-        f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in changing)}",
-        values,
+        f"CREATE TEMP TABLE sums ({', '.join(keys)}, {', '.join(f'{name} DEFAULT 0' for name in COUNTS)}, "
+        f"PRIMARY KEY ({', '.join(keys)})) WITHOUT ROWID"
     )
+    at = f"at_us / {step_us}" if step_us else "0"
+    for table, span in pieces:
+        own = [name for name in _SUMMED[table] if name not in unused]
+        rows, values = select(table, names, where, span, [f"{_SUMMED[table][name]} AS sum_{name}" for name in own])
+        connection.execute(
+            f"INSERT INTO sums ({', '.join([*keys, *own])}) "
+            f"SELECT {', '.join([at, *keys[1:], *(f'sum_{name}' for name in own)])} FROM ({rows}) WHERE true "
+            f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in own)}",
+            values,
+        )
     found: Groups = {}
-    add(found, connection.execute(f"SELECT {listed} FROM sums{len(names)}"))
-    connection.execute(f"DELETE FROM sums{len(names)}")
+    add(found, connection.execute(f"SELECT {', '.join([*keys, *COUNTS])} FROM sums"))
     return found
 
 
 def scan(
     db: Database, names: Sequence[str], where: Mapping[str, str], since_us: int | None, until_us: int | None,
-    step_us: int | None = None,
+    step_us: int | None = None, unused: Collection[str] = (),
 ) -> Groups:  # fmt: skip
-    """Sums of all rows of a period, by several threads: SQLite works outside of Python's lock.
+    """Sums of all rows of a period, by several threads: SQLite works outside of Python's lock."""
+    found: Groups = {}
+    for part in in_threads(
+        db, TABLES, since_us, until_us, lambda at, pieces: read(at, pieces, names, where, step_us, unused)
+    ):
+        join(found, part)
+    return found
 
-    Rows that are written meanwhile may or may not be in it, a request and its calls together or not.
+
+def join(groups: Groups, more: Groups) -> None:
+    """Add sums to sums."""
+    add(groups, ((*key, *counts) for key, counts in more.items()))
+
+
+def in_threads(
+    db: Database, tables: Sequence[str], since_us: int | None, until_us: int | None,
+    work: Callable[[sqlite3.Connection, Iterable[tuple[str, Span]]], Made],
+) -> Iterator[Made]:  # fmt: skip
+    """What several threads make of the rows of a period; each takes the next piece when it is done with one.
+
+    Rows that are written meanwhile may or may not be among them.
     """
     with db.snapshot() as connection:
-        spans = [(table, span) for table in TABLES for span in _pieces(connection, table, since_us, until_us)]
+        todo = deque((table, span) for table in tables for span in _pieces(connection, table, since_us, until_us))
 
-    def one(work: list[tuple[str, Span]]) -> list[Groups]:
+    def one(_: int) -> Made:
         with db.snapshot() as connection:
-            return [read(connection, table, names, where, span, step_us) for table, span in work]
+            return work(connection, _taken(todo))
 
-    threads = _threads()
-    found: Groups = {}
-    with ThreadPoolExecutor(threads) as pool:
-        for groups in pool.map(one, [spans[n :: PIECES * threads] for n in range(PIECES * threads)]):
-            for part in groups:
-                add(found, ((*key, *counts) for key, counts in part.items()))
-    return found
+    with ThreadPoolExecutor(_threads()) as pool:
+        yield from pool.map(one, range(_threads()))
+
+
+def _taken(todo: deque[tuple[str, Span]]) -> Iterator[tuple[str, Span]]:
+    while True:
+        try:
+            yield todo.popleft()
+        except IndexError:
+            return
 
 
 def _pieces(connection: sqlite3.Connection, table: str, since_us: int | None, until_us: int | None) -> list[Span]:
     """Spans that hold a period's rows, about the same number each."""
     (last,) = connection.execute(f"SELECT COALESCE(MAX(seq), 0) FROM {table}").fetchone()
     n = PIECES * _threads()
-    if since_us is None and until_us is None:
+    if table == "attempts" and since_us is None and until_us is None:
         return [Span(after_seq=last * i // n, to_seq=last * (i + 1) // n) for i in range(n)]
     first_us, end_us = connection.execute(
         f"SELECT (SELECT COALESCE(MIN(at_us), 0) FROM {table} WHERE at_us >= ?1), "
@@ -175,6 +216,6 @@ def _column(table: str, name: str) -> tuple[str, list[str]]:
         return _COLUMNS[table][name], []
     if name in TAG_NAMES:
         return name, []
-    if '"' in name:
-        raise ValueError(f"cannot group by the tag {name!r}: its name has a quote in it")
-    return "json_extract(tags, ?)", [f'$."{name}"']
+    if not name.startswith(FREE) or '"' in name:
+        raise ValueError(f"rows have no column {name!r}; free-form tags are {FREE}NAME, without quotes")
+    return "json_extract(tags, ?)", [f'$."{name.removeprefix(FREE)}"']

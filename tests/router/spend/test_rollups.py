@@ -23,7 +23,7 @@ from router.types import Attempt
 
 NOW_US = 1_763_800_000_000_000
 HI = [{"role": "user", "content": "hi"}]
-NAMES = ("team", "customer", "environment", "model", "call", "task", "plan")
+NAMES = ("team", "customer", "environment", "model", "call", "task", "tags.plan")
 WRITER = """
 import sys
 from pathlib import Path
@@ -52,6 +52,7 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
         "at_us": NOW_US - back_us - draw(st.integers(0, 2 * MINUTE_US)),
         "cost_pusd": draw(st.one_of(st.none(), st.integers(0, 9 * 10**18))),
         "is_bad": draw(st.booleans()),
+        "attempts": draw(st.integers(0, 1)),
         "input_tokens": draw(st.one_of(st.none(), st.integers(0, 100))),
         "tags": draw(st.sampled_from(["{}", '{"plan": "gold"}', '{"plan": "free"}'])),
         **{name: draw(tag) for name in ("team", "customer", "environment", "task")},
@@ -73,13 +74,14 @@ def insert(ledger: Ledger, rows: Sequence[Mapping[str, Any]], first: int) -> Non
             else:
                 connection.execute(
                     "INSERT INTO requests (id, at_us, kind, model_served, outcome, cache, attempts, latency_s, "
-                    "team, customer, environment, task, tags) VALUES (?,?,'chat',?,?,'exact',1,1.0,?,?,?,?,?)",
-                    (str(number), row["at_us"], row["model"], "error" if row["is_bad"] else "ok", *tags),
+                    "team, customer, environment, task, tags) VALUES (?,?,'chat',?,?,'exact',?,1.0,?,?,?,?,?)",
+                    (str(number), row["at_us"], row["model"], "error" if row["is_bad"] else "ok",
+                     row["attempts"], *tags),
                 )  # fmt: skip
 
 
 def value(row: Mapping[str, Any], name: str) -> str | None:
-    if name == "plan":
+    if name == "tags.plan":
         return {"{}": None, '{"plan": "gold"}': "gold", '{"plan": "free"}': "free"}[row["tags"]]
     if name == "call":
         return f"fake/{row['model']}" if row["table"] == "attempts" else None
@@ -99,7 +101,7 @@ def told(
             groups.setdefault((step, *(value(row, name) for name in names)), []).append(row)
     return {
         key: (
-            sum(row["table"] == "requests" for row in found),
+            sum(row["table"] == "attempts" or row["attempts"] == 0 for row in found),
             sum(row["table"] == "attempts" for row in found),
             sum(row["table"] == "attempts" and row["is_bad"] for row in found),
             sum(row["table"] == "requests" and row["is_bad"] for row in found),
@@ -108,6 +110,7 @@ def told(
             Decimal(sum(row["cost_pusd"] or 0 for row in found if row["table"] == "attempts")) / 10**12,
         )
         for key, found in groups.items()
+        if any(row["table"] == "attempts" or row["attempts"] == 0 or row["is_bad"] for row in found)
     }
 
 
@@ -116,7 +119,7 @@ def seen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[Any, t
     return {
         (row.get("at_us"), *(row[name] for name in names)): tuple(row[name] for name in figures)
         for row in rows
-        if row["requests"] or row["calls"]
+        if row["requests"] or row["errors"]
     }
 
 
