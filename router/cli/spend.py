@@ -14,6 +14,7 @@ COMMANDS = {
     "forecast": "router.cli.spend_forecast:forecast",
     "import": "router.cli.spend_import:import_",
     "units": "router.cli.spend_units:units",
+    "reconcile": "router.cli.spend_reconcile:reconcile",
     "report": "router.cli.spend_report:report",
     "statement": "router.cli.spend_statement:statement",
     "verify": "router.cli.spend_close:verify",

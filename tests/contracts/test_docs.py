@@ -74,6 +74,17 @@ def test_the_page_on_runs_shows_a_policy_that_loads(tmp_path: Path) -> None:
     assert load_policy(tmp_path / "1.yaml").breaker.limits == {"cost_usd": 20}
 
 
+def test_the_statements_page_shows_a_mapping_that_reads_a_bill() -> None:
+    import yaml
+
+    from router.spend.reconcile_shapes import generic, lines
+
+    (text,) = blocks(ROOT / "docs/statements.md", "yaml")
+    bill = [{"usage_date": "2026-11-22", "sku": "gpt-4o", "cost_cents": "250", "input_k": "10"}]
+    (line,) = lines(bill, generic(yaml.safe_load(text)))
+    assert (str(line.usd), line.input_tokens) == ("2.50", 10_000)
+
+
 def test_the_judges_page_shows_a_rubric_and_labels_that_load(tmp_path: Path) -> None:
     from evals.judges import load_rubric
     from evals.judges.labels import read_labels
