@@ -25,6 +25,7 @@ from router.errors import (
 from router.flow import LEAST_TIME_S, Flow, Heard
 from router.pace import PaceMemory
 from router.policy.traits import UsedOf, used_unknown
+from router.sessions import Session, Sessions
 from router.spend.budget import Denial
 from router.spend.ledger import Ledger
 from router.spend.meter import Meter, unbounded
@@ -58,10 +59,12 @@ class Books:
     """None: the policy has no budgets."""
     breaker: Breaker | None
     """None: the policy has no run stopped."""
+    sessions: Sessions
 
     def known(self, request: Request) -> Known:
         """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
-        known = replace(self.memory.known(request, time.monotonic()), used=self.used(request))
+        known = self.memory.known(request, time.monotonic())
+        known = replace(known, used=self.used(request), session=self.sessions.model)
         return known if self.paces is None else replace(known, pace=self.paces.known(time.time()))
 
     def used(self, request: Request) -> UsedOf:
@@ -85,7 +88,8 @@ class Journey:
         self.decision: Decision | None = None
         self.meter: Meter = Meter({})
         self.visit = Visit(caches, request, self.started_s, is_async=is_async)
-        self._is_quiet = False
+        self._sessions, self._is_quiet = books.sessions, False
+        self._session: Session | None = None
         self._sent_s = self.started_s
         self._is_settled = False
         self._listener: Listener | None = None
@@ -94,7 +98,7 @@ class Journey:
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]]) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision, self._listener = ruling.decision, ruling.listener
-        self._is_quiet = ruling.data.log == "none"
+        self._session, self._is_quiet = ruling.session, ruling.data.log == "none"
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
         self.visit.follow(ruling)
 
@@ -193,6 +197,8 @@ class Journey:
         """Write the request's row, keep its answer where that is allowed, and hand it over."""
         self._write(outcome, model=call.model, error=error)
         self._memory.note(self.request, self.meter.attempts, time.monotonic())
+        if self._session is not None:
+            self._sessions.note(self._session, call.model)
         answered = self._answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if outcome == "ok":

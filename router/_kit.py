@@ -19,6 +19,7 @@ from router.decide import Ruling, decide
 from router.errors import ConfigurationError
 from router.pace import RECENT_S, PaceMemory
 from router.policy import Policy, load_policy
+from router.sessions import Sessions
 from router.spend.ledger import Ledger
 from router.spend.texts import open_texts
 from router.spend.till import Till
@@ -81,6 +82,7 @@ def make_kit(path: Path, folder: Path, ledger: Ledger) -> Kit:
         paces=_pace_memory(ledger, policy),
         till=Till(policy.budgets, ledger.holds) if policy.budgets.each else None,
         breaker=_breaker(folder, ledger, policy),
+        sessions=Sessions(),
     )
     caches = Caches(
         exact=ExactCache(TextStore(folder / "cache")) if policy.caches_exactly else None,

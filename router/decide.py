@@ -19,7 +19,8 @@ from router.learned import Foresight, LearnedPlan, learned_plan
 from router.offers import Sheet
 from router.pace import TimeLimit
 from router.policy import ANYTHING, OFF, Bar, Caching, Policy, Rule, RuleData, Traits, match
-from router.select import Offer, cheapest_first, clearing_alone, plan
+from router.select import Offer, cheapest_first, clearing_alone, plan, staying
+from router.sessions import Session
 from router.spend.meter import choices_of
 from router.tokens import count_request
 from router.types import Request
@@ -50,6 +51,8 @@ class Ruling:
     """Models whose stored answers clear the bar that holds for this request; only known where they may be served."""
     listener: Listener | None = None
     """Hears the answers where the plan is a cascade."""
+    session: Session | None = None
+    """The session that the answer belongs to, where the rule is sticky."""
     data: RuleData = ANYTHING
     """Where the request may be sent, and what may be kept of it."""
     latest_s: float | None = None
@@ -97,6 +100,9 @@ def decide(
     candidates: tuple[Candidate, ...] = ()
     learned: LearnedPlan | str | None = None
     share, audited = 0.0, 1.0
+    session = _session(request, route)
+    settled = known.session(session) if session is not None else None
+    stays: str | None = None
     time = _time_limit(route, guess, predictor, known)
     if route.rule is not None:
         foresight = _foresight(request, guess, predictor, route)
@@ -122,6 +128,11 @@ def decide(
             offers, fallback = lessons.adjust(offers, fallback)
         if squeezed is not None and route.rule.strategy == "fixed":
             offers = cheapest_first(offers)
+        if squeezed is None:
+            first = learned.order[0] if isinstance(learned, LearnedPlan) else None
+            stays = _stays(settled, offers, route.rule, bar, first)
+        if stays is not None and isinstance(learned, LearnedPlan) and learned.order != (stays,):
+            learned, audited = f"the session stays with {stays}, which clears the bar by itself", 1.0
         order, candidates = plan(
             offers,
             strategy=route.rule.strategy,
@@ -129,8 +140,16 @@ def decide(
             fallback=fallback,
             learned=learned.order if isinstance(learned, LearnedPlan) else (),
         )
+    if stays is not None and session is not None and stays != order[0]:
+        order, candidates = staying(stays, order, candidates, "the session's model")
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
-    if lessons is not None and squeezed is None and strategy != "cascade" and not _in_tool_loop(request):
+    if (
+        lessons is not None
+        and squeezed is None
+        and stays is None
+        and strategy != "cascade"
+        and not _in_tool_loop(request)
+    ):
         order, candidates = lessons.explore(order, candidates, offers, share=share, request_id=request.id)
     decision = Decision(
         id=request.id,
@@ -148,7 +167,7 @@ def decide(
         max_drop=bar.max_drop,
         versus=bar.vs,
         squeezed=squeezed,
-        facts=facts_of(request, now, known, time, traits.asked),
+        facts=facts_of(request, now, known, time, traits.asked, settled),
         max_latency_ms=time.most_ms if time is not None else None,
         data=(route.rule.data.shown() or None) if route.rule is not None else None,
     )
@@ -167,6 +186,7 @@ def decide(
         caching=caching,
         clearing=clearing,
         listener=listener,
+        session=session,
         data=route.rule.data if route.rule is not None else ANYTHING,
         latest_s=time.most_s if time is not None else None,
     )
@@ -194,6 +214,34 @@ def _offers(sheet: Sheet, rule: Rule, foresight: Foresight | None, *, is_led: bo
             for one in rule.fallback
         ],
     )
+
+
+def _session(request: Request, route: _Route) -> Session | None:
+    """The session of a request, where its rule is sticky and its tag is set."""
+    sticky = route.rule.sticky if route.rule is not None else None
+    value = request.tags.get(sticky.by) if sticky is not None else None
+    return Session(route.name, value, sticky.idle) if sticky is not None and value else None
+
+
+def _stays(settled: str | None, offers: Sequence[Offer], rule: Rule, bar: Bar, first: str | None) -> str | None:
+    """The session's model, unless it may not serve, does not clear the bar, or another one saves enough.
+
+    Args:
+        settled: the session's model.
+        offers: of the rule's candidates.
+        rule: sticky, or without a session.
+        bar: that holds.
+        first: whom a learned plan would ask; None: the table's first.
+    """
+    able = [offer for offer in offers if offer.barred is None]
+    if rule.strategy != "fixed":
+        clearing = clearing_alone(offers, strategy=rule.strategy, bar=bar.min)
+        able = cheapest_first([offer for offer in able if offer.model in clearing])
+    usd = {offer.model: offer.expected_cost_usd for offer in offers}
+    if rule.sticky is None or settled not in [offer.model for offer in able]:
+        return None
+    moves = first if first is not None else able[0].model
+    return None if rule.sticky.switches(usd[settled], usd.get(moves)) else settled
 
 
 def _lessons(

@@ -101,6 +101,8 @@ class Facts:
     warm: tuple[Warm, ...] = ()
     paces: tuple[Pace, ...] | None = None
     """What was known of the candidates' latency; None where the rule does not limit it."""
+    session: str | None = None
+    """The model that had answered the session last, where the rule is sticky."""
     asked: Mapping[str, Any] | None = None
     """What rules asked of the request and is not in its row: `language`, `modality`, `findings` (kinds, no text) and
     `used` (share of a budget, by name); None where none asked."""

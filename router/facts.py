@@ -27,9 +27,18 @@ CLOSE = 1e-9
 
 def facts_of(
     request: Request, now: datetime, known: Known, time: TimeLimit | None = None,
-    asked: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None, session: str | None = None,
 ) -> Facts:  # fmt: skip
-    """What of a request matters to its decision, besides its text, task and tags; `asked` by the rules."""
+    """What of a request matters to its decision, besides its text, task and tags.
+
+    Args:
+        request: what is asked.
+        now: the moment.
+        known: warm prompt caches.
+        time: what was known of latency.
+        asked: by the rules.
+        session: the model that answered its session last.
+    """
     extra = request.params.get("extra_body")
     counts = {name: value for name in COUNTS if (value := request.params.get(name)) is not None}
     present = {name: True for name in PRESENT if request.params.get(name)}
@@ -43,6 +52,7 @@ def facts_of(
         params={**counts, **present, **({"extra_body": inner} if inner else {})},
         warm=known.warm,
         paces=tuple(time.paces.values()) if time is not None else None,
+        session=session,
         asked=asked or None,
     )
 
@@ -75,6 +85,7 @@ def known_again(decided: Mapping[str, Any]) -> Known:
     return Known(
         warm=tuple(Warm(**one) for one in facts["warm"]),
         pace=lambda model, _: paces.get(model),
+        session=lambda _: facts.get("session"),
         asked=facts.get("asked") or {},
     )
 

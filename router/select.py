@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from router.decisions import Candidate, Dollars, Prediction
@@ -83,6 +83,17 @@ def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> 
         p95_cost_usd=offer.p95_cost_usd,
         worst_cost_usd=offer.worst_cost_usd,
         latency_s=offer.latency_s,
+    )
+
+
+def staying(
+    model: str, order: tuple[str, ...], candidates: tuple[Candidate, ...], why: str
+) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
+    """The same plan, but with one of its models first, for a reason."""
+    (stays,) = [replace(one, reason=why) for one in candidates if one.model == model]
+    return (
+        (model, *(one for one in order if one != model)),
+        (stays, *(one for one in candidates if one.model != model)),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from router.decisions import Warm
 from router.pace import PaceOf
 from router.policy.traits import UsedOf, used_unknown
+from router.sessions import SessionOf, no_session
 from router.stores.forks import ForkSafe
 from router.tokens import estimate_tokens
 from router.types import Attempt, Request, message_texts
@@ -45,6 +46,8 @@ class Known:
     """How long a model's recent calls took in a task."""
     used: UsedOf = used_unknown
     """How much of a budget is used."""
+    session: SessionOf = no_session
+    """Who answered a session last."""
     asked: Mapping[str, Any] = field(default_factory=dict)
     """What an earlier decision about the same request saw, as in `Facts.asked`."""
 

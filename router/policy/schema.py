@@ -27,6 +27,7 @@ from router.policy.sections import (
     Tokens,
     one_or_more,
 )
+from router.policy.sticky import Sticky
 from router.spend.prices.entry import PriceEntry
 from router.types import Deployment
 
@@ -165,11 +166,19 @@ class RuleKeys(Section):
     max_cost_usd: Amount | None = None
     max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
     """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
+    sticky: Sticky | None = None
+    """Which requests belong together, and when their model may change."""
     cache: Caching = OFF
     data: RuleData = ANYTHING
     """Where its requests may be sent, and what may be kept of them."""
     learning: Learning | None = None
     """Overrides the policy's `learning`."""
+
+    @model_validator(mode="after")
+    def _sticks_to_one(self) -> RuleKeys:
+        if self.sticky is not None and self.strategy == "cascade":
+            raise ValueError("`sticky` keeps one model, and `strategy: cascade` asks several; remove one of the two")
+        return self
 
     @model_validator(mode="after")
     def _keeps_nothing(self) -> RuleKeys:
