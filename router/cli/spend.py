@@ -7,6 +7,8 @@ import click
 from router.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "alerts": "router.cli.spend_watch:alerts",
+    "anomalies": "router.cli.spend_watch:anomalies",
     "archive": "router.cli.spend_close:archive",
     "close": "router.cli.spend_close:close",
     "focus": "router.cli.spend_focus:focus",
@@ -16,6 +18,7 @@ COMMANDS = {
     "units": "router.cli.spend_units:units",
     "reconcile": "router.cli.spend_reconcile:reconcile",
     "report": "router.cli.spend_report:report",
+    "watch": "router.cli.spend_watch:watch",
     "statement": "router.cli.spend_statement:statement",
     "verify": "router.cli.spend_close:verify",
 }

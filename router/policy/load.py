@@ -18,6 +18,7 @@ from router.spend.breaker import Breaking
 from router.spend.budget import Budgets
 from router.spend.prices import Price, bundled_price
 from router.spend.prices.book import Book, book_as_of
+from router.spend.sinks import Sink
 from router.types import Deployment
 
 READ_FROM_TEXT = ("input_tokens", "language", "findings")
@@ -56,8 +57,12 @@ class Policy:
     """Of the rules that say nothing of it."""
     budgets: Budgets
     """What may be spent, by whom and when."""
+    required_tags: tuple[str, ...]
+    """What lacks one of them is the budgets' `unallocated`."""
     breaker: Breaking
     """When runs are stopped."""
+    alerts: tuple[Sink, ...]
+    """Where alerts are told."""
 
     @property
     def learns(self) -> bool:
@@ -185,7 +190,9 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         data=file.data,
         learning=file.learning,
         budgets=Budgets(tuple(entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)),
+        required_tags=tuple(file.required_tags or ()),
         breaker=file.breaker.breaking(),
+        alerts=tuple(entry.told() for entry in file.alerts),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from router.policy.alerting import AlertEntry
 from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
@@ -254,5 +255,13 @@ class PolicyFile(Section):
     """Requests without one of them are `unallocated`; a budget with that scope caps what they spend."""
     breaker: BreakerEntry = BreakerEntry()
     """When runs that turn in circles or run away are stopped."""
-    alerts: NotYet = None
+    alerts: list[AlertEntry] = []
+    """Where crossed budgets, stopped runs, anomalies and changed prices are told, by `clearbar spend watch`."""
     tests: NotYet = None
+
+    @model_validator(mode="after")
+    def _sinks_apart(self) -> PolicyFile:
+        names = [entry.told().name for entry in self.alerts]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"alerts: two sinks are called {twice!r}; give each a `name` of its own")
+        return self

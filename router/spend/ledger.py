@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from router.decisions import Decision
+from router.spend.alerts import Alerts
 from router.spend.holds import Holds
 from router.spend.latencies import latencies
 from router.spend.ledger_schema import METERS, MIGRATIONS
@@ -52,6 +53,8 @@ class Ledger:
         """Sums by minute and hour, kept while rows are written."""
         self.runs = Runs(self._db)
         """What the run breaker knows of each run."""
+        self.alerts = Alerts(self._db)
+        """What was noticed, and who was told."""
 
     def batch(self) -> AbstractContextManager[sqlite3.Connection]:
         """Several rows in one transaction, which is what makes a thousand of them cheap: all are kept, or none."""

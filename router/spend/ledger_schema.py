@@ -205,4 +205,23 @@ CREATE TABLE archives (
 ) WITHOUT ROWID;
 """
     + _append_only("charges", "closings", "archives"),
+    # What was noticed, and who was told.
+    """
+CREATE TABLE alerts (
+  seq INTEGER PRIMARY KEY, key TEXT NOT NULL, source TEXT NOT NULL, text TEXT NOT NULL, details TEXT NOT NULL,
+  opened_us INTEGER NOT NULL, seen_us INTEGER NOT NULL, closed_us INTEGER
+);
+
+CREATE UNIQUE INDEX alerts_open ON alerts (key) WHERE closed_us IS NULL;
+
+CREATE INDEX alerts_key ON alerts (key);
+
+CREATE TABLE messages (
+  alert INTEGER NOT NULL, is_over INTEGER NOT NULL, sink TEXT NOT NULL, at_us INTEGER NOT NULL,
+  tries INTEGER NOT NULL DEFAULT 0, next_us INTEGER NOT NULL, done_us INTEGER, error TEXT,
+  PRIMARY KEY (alert, is_over, sink)
+) WITHOUT ROWID;
+
+CREATE INDEX messages_due ON messages (next_us) WHERE done_us IS NULL;
+""",
 )

@@ -74,6 +74,12 @@ def test_the_page_on_runs_shows_a_policy_that_loads(tmp_path: Path) -> None:
     assert load_policy(tmp_path / "1.yaml").breaker.limits == {"cost_usd": 20}
 
 
+def test_the_page_on_alerts_shows_a_policy_that_loads(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs/alerts.md", "yaml")
+    (tmp_path / "policy.yaml").write_text(FAKES + "rules: [{candidates: small, strategy: fixed}]\n" + text)
+    assert [sink.kind for sink in load_policy(tmp_path / "policy.yaml").alerts] == ["slack", "webhook", "email", "log"]
+
+
 def test_the_statements_page_shows_a_mapping_that_reads_a_bill() -> None:
     import yaml
 
