@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from router.decide import decide
-from router.decisions import Decision
+from router.decisions import Decision, TaskGuess
 from router.errors import ConfigurationError
 from router.facts import known_again, request_again
 from router.policy import Policy
@@ -74,6 +74,25 @@ def look_back(
                 continue
             records.append(_record(row, wanted, typical))
     return Hindsight(records=records, without_text=without_text, unserved=unserved)
+
+
+def against(ledger: Ledger, baseline: Callable[[Mapping[str, Any]], str | None]) -> list[Scored]:
+    """The ledger's scored requests, had each gone to one model alone.
+
+    Args:
+        ledger: of what was done.
+        baseline: that model, by the decision as it is in the ledger; None leaves a request out.
+    """
+    rows = list(_all_scored(ledger))
+    typical = _Typical.of(rows)
+    found = []
+    for row in rows:
+        if model := baseline(row["decision"]):
+            task = TaskGuess(task=row["task"], probability=1.0, by="label")
+            wanted = Decision(id=row["id"], task=task, rule="baseline", strategy="single", bar=0.0, plan=(model,),
+                              candidates=(), policy_version="")  # fmt: skip
+            found.append(_record(row, wanted, typical))
+    return found
 
 
 def texts_for(

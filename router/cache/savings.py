@@ -67,9 +67,41 @@ class Rate:
     the likelier a would-be hit is wrong the likelier it is audited)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An answer that was served instead of a call."""
+
+    source: str | None
+    """Id of the request whose answer it is; None: the ledger does not know it."""
+    usd: Decimal | None
+    """What the call would have cost; None: nobody knows."""
+
+
+def hits(rows: Rows) -> dict[str, Hit]:
+    """Every answer out of a cache, by the id of its request."""
+    first: dict[str, tuple[str, int | None]] = {}
+    found: dict[str, Hit] = {}
+    for row in rows(
+        "SELECT id, cache, cache_key, cost_pusd, json_extract(decision, '$.semantic.entry') AS entry, "
+        "json_extract(decision, '$.semantic.saves_usd') AS saves FROM requests "
+        "WHERE cache IN ('exact', 'semantic') OR (cache = 'miss' AND outcome = 'ok' AND cache_key IS NOT NULL) "
+        "ORDER BY at_us",
+        (),
+    ):
+        if row["cache"] == "miss":
+            first[row["cache_key"]] = row["id"], row["cost_pusd"]
+        elif row["cache"] == "exact":
+            source, cost_pusd = first.get(row["cache_key"], (None, None))
+            found[row["id"]] = Hit(source, from_pico(cost_pusd))
+        else:
+            found[row["id"]] = Hit(row["entry"], None if row["saves"] is None else Decimal(row["saves"]))
+    return found
+
+
 def savings(rows: Rows) -> list[Saved]:
     """By task, in their order by name."""
-    used = {
+    served = hits(rows)
+    used: dict[str | None, dict[str, Any]] = {
         row["request_id"]: row
         for row in rows(
             "SELECT request_id, SUM(input_tokens) AS i, SUM(output_tokens) AS o FROM attempts WHERE outcome = 'ok' "
@@ -78,11 +110,9 @@ def savings(rows: Rows) -> list[Saved]:
         )
     }
     found: dict[str, Saved] = {}
-    first: dict[str, tuple[str, int | None]] = {}
     for row in rows(
-        "SELECT r.id, r.task, r.cache, r.cache_key, r.cost_pusd, r.outcome, "
+        "SELECT r.id, r.task, r.cache, r.cost_pusd, "
         "json_extract(r.decision, '$.semantic.mode') AS mode, json_extract(r.decision, '$.semantic.outcome') AS said, "
-        "json_extract(r.decision, '$.semantic.entry') AS entry, "
         "json_extract(r.decision, '$.semantic.saves_usd') AS saves, "
         "EXISTS (SELECT 1 FROM feedback AS f WHERE f.decision_id = r.id AND f.score = 0) AS rejected "
         "FROM requests AS r WHERE r.cache != 'off' ORDER BY r.at_us",
@@ -94,18 +124,13 @@ def savings(rows: Rows) -> list[Saved]:
         if row["said"] == "verify":
             one.audits += 1
             one.audits_cost_usd += from_pico(row["cost_pusd"]) or 0
-        if row["cache"] == "miss" and row["outcome"] == "ok" and row["cache_key"]:
-            first[row["cache_key"]] = row["id"], row["cost_pusd"]
         if row["cache"] == "miss" and row["said"] == "hit" and row["mode"] == "shadow":
             one.would += 1
             one.would_save_usd += Decimal(row["saves"] or 0)
-        if row["cache"] == "exact":
-            one.exact += 1
-            source, cost_pusd = first.get(row["cache_key"], (None, None))
-            _save(one, from_pico(cost_pusd), used.get(source))
-        elif row["cache"] == "semantic":
-            one.semantic += 1
-            _save(one, None if row["saves"] is None else Decimal(row["saves"]), used.get(row["entry"]))
+        one.exact += row["cache"] == "exact"
+        one.semantic += row["cache"] == "semantic"
+        if hit := served.get(row["id"]):
+            _save(one, hit.usd, used.get(hit.source))
         one.rejected += bool(row["rejected"]) and row["cache"] in ("exact", "semantic")
     return [found[task] for task in sorted(found)]
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "reconcile": "router.cli.spend_reconcile:reconcile",
     "report": "router.cli.spend_report:report",
     "watch": "router.cli.spend_watch:watch",
+    "savings": "router.cli.spend_savings:savings",
     "statement": "router.cli.spend_statement:statement",
     "verify": "router.cli.spend_close:verify",
 }

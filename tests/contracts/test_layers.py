@@ -30,6 +30,7 @@ LEVELS = [
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
     ["router.decide", "router.hindsight", "router.replay", "router.estimate"],
+    ["router.net_savings"],
     ["router._request", "router._calls", "router._caches", "router._stream"],
     ["router._journey"],
     ["router._kit", "router._drive"],
