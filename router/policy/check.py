@@ -50,6 +50,9 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
             findings.append(
                 _warn(policy, f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`")
             )
+    if policy.required_tags and not any(one.lacking for one in policy.budgets.each):
+        told = "nothing limits requests without them; add a budget with `scope: unallocated`"
+        findings.append(_warn(policy, f"required_tags [{', '.join(policy.required_tags)}]: {told}"))
     if policy.data.store_text == "full":
         told = f"stores prompts and answers as they are for {policy.data.keep_days} days"
         findings.append(_warn(policy, f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"))
