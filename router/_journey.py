@@ -156,6 +156,9 @@ class Journey:
         except ConfigurationError:
             if self._till is not None and self.meter.held_usd is not None:
                 self._till.release(self.request, len(self.meter.attempts))
+            if call.role == "verifier":  # an answer stands without it
+                self.meter.held_usd = None
+                return Heard(now_s=time.monotonic(), outcome=None)
             raise  # nothing was sent
         except BaseException as interruption:
             # Cancelled or broken while the provider was working: it may bill, so the ledger must know.
@@ -169,7 +172,9 @@ class Journey:
             self._book()
         elif isinstance(heard.outcome, Reply) and heard.outcome.chunks is None:
             # Written together with its request, unless another call follows.
-            self._answers[call.model] = self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
+            settled = self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
+            if call.role == "answer":
+                self._answers[call.model] = settled
         return heard
 
     def _hold(self, till: Till, call: Call) -> Generator[Sleep, Heard, BudgetExceededError | None]:
@@ -181,7 +186,8 @@ class Journey:
             if not isinstance(told, Denial):
                 self.meter.held_usd = told
                 return None
-            if time.monotonic() + HOLD_PAUSE_S > began_s + min(told.wait_s, call.timeout_s):
+            patience_s = min(told.wait_s, call.timeout_s) if call.role == "answer" else 0.0
+            if time.monotonic() + HOLD_PAUSE_S > began_s + patience_s:
                 return told.error
             yield Sleep(seconds=HOLD_PAUSE_S)
 
@@ -196,7 +202,7 @@ class Journey:
     ) -> Completion:
         """Write the request's row, keep its answer where that is allowed, and hand it over."""
         self._write(outcome, model=call.model, error=error)
-        self._memory.note(self.request, self.meter.attempts, time.monotonic())
+        self._memory.note(self.request, self._answering, time.monotonic())
         if self._session is not None:
             self._sessions.note(self._session, call.model)
         answered = self._answers.get(call.model, self.meter.attempts[-1])
@@ -260,6 +266,11 @@ class Journey:
         if rest_s > 0:
             yield Sleep(seconds=rest_s)
 
+    @property
+    def _answering(self) -> list[Attempt]:
+        """The attempts at the request itself; a verifier's have another prompt and a few tokens of answer."""
+        return [attempt for attempt in self.meter.attempts if attempt.role == "answer"]
+
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None and not self._is_quiet:
             self._texts.keep(self.request, self.decision.task.task, payload)
@@ -268,10 +279,12 @@ class Journey:
         attempts = self.meter.attempts
         if self._is_quiet and error is not None:
             error = error.partition(":")[0]  # a provider's message may quote the prompt
+        if self._listener is not None and self._listener.verdicts and self.decision is not None:
+            self.decision = replace(self.decision, verdicts=self._listener.verdicts)
         if self._breaker is not None and self._is_in_run:
             self._breaker.paid(self.request, attempts)
         if self._paces is not None and self.decision is not None:
-            self._paces.note(self.decision.task.task, attempts, time.time())
+            self._paces.note(self.decision.task.task, self._answering, time.time())
             if self._listener is not None and self._listener.late:
                 self.decision = replace(self.decision, late=tuple(self._listener.late))
         self._ledger.append_request(

@@ -15,7 +15,7 @@ from router.config import suggestion
 from router.decisions import Candidate, Decision, TaskGuess
 from router.errors import UnknownModelError
 from router.facts import facts_of
-from router.learned import Foresight, LearnedPlan, learned_plan
+from router.learned import Foresight, LearnedPlan, learned_plan, strategies_of
 from router.offers import Sheet
 from router.pace import TimeLimit
 from router.policy import ANYTHING, OFF, Bar, Caching, Policy, Rule, RuleData, Traits, match
@@ -24,6 +24,7 @@ from router.sessions import Session
 from router.spend.meter import choices_of
 from router.tokens import count_request
 from router.types import Request
+from router.verify import Verifier, signature
 from router.warmth import Known
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def decide(
         facts=facts_of(request, now, known, time, traits.asked, settled),
         max_latency_ms=time.most_ms if time is not None else None,
         data=(route.rule.data.shown() or None) if route.rule is not None else None,
+        verifier=_verifier_note(request, policy, route.rule, predictor, learned),
     )
     caching = route.rule.cache if route.rule is not None else OFF
     clearing: frozenset[str] = frozenset()
@@ -363,15 +365,54 @@ def _learned(
     from router.predict.promises import Asked
 
     # A stream's words cannot be taken back, so its cascade is held until it has been decided, or there is none.
+    verifier = _verifier(request, sheet.policy, rule)
     looks = rule.strategy == "cascade" and (rule.buffer or not request.stream) and choices_of(request.params) == 1
     found = learned_plan(
         foresight,
-        ("cascade", "single") if looks else ("single",),
+        _strategies(rule, foresight.predictor, verifier) if looks else ("single",),
         task,
         Asked.of(bar),
         barred=lambda model: sheet.misfit(model) if model in rule.candidates else "no candidate of the rule",
         time=sheet.time,
+        verifier=verifier,
     )
     if isinstance(found, str) and rule.strategy == "cascade" and not looks:
         return f"one answer to a stream cannot be taken back, and the rule does not say `buffer: true`; {found}"
     return found
+
+
+def _strategies(rule: Rule, predictor: Predictor, verifier: Verifier | None) -> tuple[str, ...]:
+    """What the rule asks of the artifact for this request."""
+    return tuple(one for one in strategies_of(predictor, rule) if one != "verified" or verifier is not None)
+
+
+def _verifier(request: Request, policy: Policy, rule: Rule) -> Verifier | None:
+    """The rule's verifier, where it may be shown this request: text alone, and only where the data may go."""
+    if rule.verifier is None or request.has_media or _in_tool_loop(request):
+        return None
+    place = next((one for one in policy.deployments[rule.verifier] if rule.data.allows(one)), None)
+    if place is None:
+        return None
+    return Verifier(request_id=request.id, model=rule.verifier, deployment=place, question=request.text)
+
+
+def _verifier_note(
+    request: Request, policy: Policy, rule: Rule | None, predictor: Predictor | None, learned: LearnedPlan | str | None
+) -> str | None:
+    """Whether the rule's verifier may be asked, or why not."""
+    if rule is None or rule.verifier is None:
+        return None
+    name, known = rule.verifier, predictor.verifier if predictor is not None else None
+    if isinstance(learned, LearnedPlan) and learned.is_verified:
+        return f"{name}: asked where its word is worth its price"
+    if known is None:
+        why = "no artifact has gained from verdicts"
+    elif known != signature(name):
+        why = f"the artifact knows the verdicts of {known}, not of {signature(name)}"
+    elif not any(map(rule.data.allows, policy.deployments[name])):
+        why = f"none of its deployments may have the request's data ({rule.data.where()})"
+    elif request.has_media or _in_tool_loop(request):
+        why = "it is shown text alone"
+    else:
+        why = "no cascade with it serves here"
+    return f"{name}: not asked, since {why}"

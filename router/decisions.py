@@ -217,6 +217,11 @@ class Decision:
     late: tuple[str, ...] | None = None
     """Models that a cascade would have asked, had there been time left for their answers."""
 
+    verifier: str | None = None
+    """The rule's verifier and whether it may be asked, or why not; None where the rule names none."""
+    verdicts: Mapping[str, float | None] | None = None
+    """What it said of which model's answer, 0 (wrong) to 1 (right); None of an answer: nothing that could be read."""
+
     def explain(self) -> str:
         """The decision in plain lines, one per candidate."""
         bar = f"{self.bar:g}" if self.max_drop is None else f"drop {self.max_drop:g} vs {self.versus}"
@@ -225,7 +230,14 @@ class Decision:
         promise = [f"  {self.promise}"] if self.promise else []
         asked = [f"  {told}"] if self.facts is not None and (told := self.facts.asked_shown()) else []
         asked += [f"  data: {self.data}"] if self.data else []
-        return "\n".join([head, *asked, *promise, *rows, *self._timed(), *self._cached()])
+        return "\n".join([head, *asked, *promise, *rows, *self._checked(), *self._timed(), *self._cached()])
+
+    def _checked(self) -> list[str]:
+        if self.verifier is None:
+            return []
+        said = (self.verdicts or {}).items()
+        words = [f"; of {model}'s answer: {'nothing' if word is None else f'{word:g}'}" for model, word in said]
+        return [f"  verifier {self.verifier}{''.join(words)}"]
 
     def _timed(self) -> list[str]:
         if self.max_latency_ms is None:

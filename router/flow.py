@@ -62,6 +62,12 @@ class Listener(Protocol):
     def standing(self) -> str:
         """The model whose answer stands, out of those heard."""
 
+    def check(self, model: str) -> Call | None:
+        """The call that asks a verifier about the answer that stands, where that pays before this model is asked."""
+
+    def checked(self, reply: Reply | None) -> None:
+        """Take in what came of it; None: no reply."""
+
 
 def run(
     plan: Sequence[Sequence[Call]],
@@ -104,6 +110,7 @@ def run(
     answers: dict[str, tuple[Call, Reply]] = {}
     for position, calls in enumerate(plan):
         if listener is not None and answers:
+            now_s = yield from _check(listener, calls[0].model, now_s, deadline_s)
             left_s = None if latest_s is None else latest_s - now_s
             if not listener.wants(calls[0].model, left_s):
                 continue
@@ -126,6 +133,21 @@ def run(
     if listener is not None and answers:
         return answers[listener.standing()]
     raise _end(failures, denial, is_late=deadline_s is not None and deadline_s - now_s < LEAST_TIME_S)
+
+
+def _check(
+    listener: Listener, model: str, now_s: float, deadline_s: float | None
+) -> Generator[Call | Sleep, Heard, float]:
+    """Ask a verifier, once and in at most half of the time that is left; whatever comes of it, the cascade goes on."""
+    call = listener.check(model)
+    if call is None:
+        return now_s
+    time_s = call.timeout_s if deadline_s is None else min(call.timeout_s, (deadline_s - now_s) / 2)
+    if time_s < LEAST_TIME_S:
+        return now_s
+    heard = yield replace(call, timeout_s=time_s, deadline_s=deadline_s)
+    listener.checked(heard.outcome if isinstance(heard.outcome, Reply) else None)
+    return heard.now_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

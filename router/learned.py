@@ -11,9 +11,10 @@ from router.climb import Listener
 from router.decisions import Prediction
 from router.pace import TimeLimit
 from router.select import best_trade
+from router.verify import Verifier, signature
 
 if TYPE_CHECKING:
-    from router.policy import Policy
+    from router.policy import Policy, Rule
     from router.predict import Predictor
     from router.predict.predictor import Predictions
     from router.predict.promises import Asked, Point
@@ -33,6 +34,8 @@ class LearnedPlan:
     """What held-out queries say of this operating point."""
     listener: Listener | None
     """Hears the answers of a cascade."""
+    is_verified: bool = False
+    """Whether a verifier may be asked about them."""
 
 
 class Foresight:
@@ -67,6 +70,7 @@ def learned_plan(
     *,
     barred: Callable[[str], str | None],
     time: TimeLimit | None = None,
+    verifier: Verifier | None = None,
 ) -> LearnedPlan | str:
     """The plan of the first strategy that was promoted and carries the bar, or why none does.
 
@@ -78,13 +82,15 @@ def learned_plan(
         barred: why a model may not take part; None when it may. The promise is about the plan as it was learned,
             so one model less is another plan.
         time: what the rule says of latency: a cascade that may take longer is none, for the same reason.
+        verifier: whom the strategy `verified` asks.
     """
     why, slow = NOT_PROMOTED, ""
     for strategy, point in _points(foresight.predictor, strategies, task, asked):
         if isinstance(point, str):
             why = point
             continue
-        order, listener = _plan(foresight, strategy, point.price, time)
+        is_verified = strategy == "verified"
+        order, listener = _plan(foresight, strategy, point.price, time, verifier if is_verified else None)
         fault = next((f"{model}: {reason}" for model in order if (reason := barred(model))), None)
         late = time.fault(order) if time is not None and fault is None else None
         if late is not None:
@@ -93,10 +99,11 @@ def learned_plan(
             continue
         if fault is None:
             return LearnedPlan(
-                strategy=strategy,
+                strategy="cascade" if is_verified else strategy,
                 order=order,
                 promise=point.note + slow,
                 listener=listener,
+                is_verified=is_verified,
             )
         why = f"a model of the learned plan may not serve ({fault})"
     return why
@@ -112,6 +119,14 @@ def why_not(predictor: Predictor, strategies: Sequence[str], task: str, asked: A
     return why
 
 
+def strategies_of(predictor: Predictor, rule: Rule) -> tuple[str, ...]:
+    """What a rule asks of an artifact, the best first; `verified` is a cascade that was learned with its verifier."""
+    if rule.strategy != "cascade":
+        return ("single",)
+    is_known = rule.verifier is not None and predictor.verifier == signature(rule.verifier)
+    return ("verified", "cascade", "single") if is_known else ("cascade", "single")
+
+
 def certify(predictor: Predictor, policy: Policy) -> None:
     """Hold every bar of a policy against the artifact's held-out outcomes now, so that no request waits for it.
 
@@ -124,8 +139,7 @@ def certify(predictor: Predictor, policy: Policy) -> None:
         for task in predictor.tasks if rule.when.task is None else rule.when.task:
             bar = policy.bar_of(rule, task)
             if rule.strategy != "fixed" and (bar.min > 0 or bar.max_drop is not None):
-                strategies = ("cascade", "single") if rule.strategy == "cascade" else ("single",)
-                for _ in _points(predictor, strategies, task, Asked.of(bar)):
+                for _ in _points(predictor, strategies_of(predictor, rule), task, Asked.of(bar)):
                     pass
 
 
@@ -139,14 +153,15 @@ def _points(
 
 
 def _plan(
-    foresight: Foresight, strategy: str, price: float, time: TimeLimit | None
+    foresight: Foresight, strategy: str, price: float, time: TimeLimit | None, verifier: Verifier | None
 ) -> tuple[tuple[str, ...], Listener | None]:
     predictor, expected = foresight.predictor, foresight.numbers
     labels = predictor.labels(foresight.task, foresight.subtask)
-    choice = predictor.choice(price, *labels) if strategy == "cascade" else None
+    choice = predictor.choice(price, *labels) if strategy != "single" else None
     if choice is not None and choice.ladder is not None:
         climb = predictor.climb(choice, expected.quality[0], foresight.text, *labels)
-        return tuple(predictor.models[model] for model in climb.models), Listener(climb, predictor.models, time)
+        listener = Listener(climb, predictor.models, time, verifier)
+        return tuple(predictor.models[model] for model in climb.models), listener
     price = choice.price if choice is not None else price
     best = best_trade(expected.quality[0].tolist(), expected.cost_usd[0].tolist(), price)
     return (predictor.models[best],), None

@@ -34,8 +34,13 @@ OPTIONAL_COLUMNS: Mapping[str, str] = {
     "reference": "string",
     "latency_s": "double",
     "logprob": "double",
+    "verified": "double",
+    "verifier": "string",
+    "verified_usd": "double",
 }
-"""`logprob`: mean natural log-probability of the response's tokens, at most 0; no value where it is not known."""
+"""`logprob`: mean natural log-probability of the response's tokens, at most 0; no value where it is not known.
+`verified`: what a verifier said of the response, 0 (wrong) to 1 (right); `verifier`: its model and its prompt's
+version; `verified_usd`: what that cost. `clearbar eval verify` writes the three."""
 
 
 def read_outcomes(
@@ -165,6 +170,8 @@ def _checked(table: pa.Table, path: Path, hidden: Sequence[str], optional: Seque
         ("output_tokens", 0, None),
         ("latency_s", 0.0, None),
         ("logprob", -math.inf, 0.0),
+        ("verified", 0.0, 1.0),
+        ("verified_usd", 0.0, None),
     ):
         if name in table.column_names:
             _check_range(table[name], name, low, high, path)

@@ -151,6 +151,8 @@ class Call:
     stream: bool = False
     wants_logprobs: bool = False
     """The router would like to know how likely the answer's tokens were, where the provider tells it."""
+    role: Literal["answer", "verifier"] = "answer"
+    """`verifier`: it is asked whether another model's answer is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +234,8 @@ class Attempt:
     """`Price.id` of the price it was billed at; None: nobody knows the price."""
     input_characters: int | None = None
     """Characters of text sent: against the provider's tokens they show how its tokenizer drifts."""
+    role: Literal["answer", "verifier"] = "answer"
+    """What the call was for, as in `Call`."""
 
 
 class Payload(dict[str, Any]):

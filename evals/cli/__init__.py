@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "evals.cli.report:report",
     "rescore": "evals.cli.rescore:rescore",
     "run": "evals.cli.run:run",
+    "verify": "evals.cli.verify:verify",
 }
 
 

@@ -57,11 +57,19 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
         lines.append(f"warm: {warm['model']} read {warm['tokens']:,} tokens of this {warm['age_s']:.0f} s before")
     if decision.get("propensity", 1.0) != 1.0:
         lines.append(f"explored: the first model was first with a chance of {decision['propensity']:.3f}")
+    if decision.get("verifier"):
+        lines.append(_verifier(decision))
     if decision.get("max_latency_ms") is not None:
         lines.append(_latency(decision))
     if not decision["plan"]:
         lines.append("no model may serve it")
     return lines
+
+
+def _verifier(decision: Mapping[str, Any]) -> str:
+    said = (decision.get("verdicts") or {}).items()
+    words = [f"; of {model}'s answer: {'nothing' if word is None else f'{word:g}'}" for model, word in said]
+    return f"verifier: {decision['verifier']}{''.join(words)}"
 
 
 def _latency(decision: Mapping[str, Any]) -> str:
@@ -122,11 +130,11 @@ def _attempts(attempts: Sequence[Mapping[str, Any]], decision: Mapping[str, Any]
     for one in attempts:
         table.add_row(
             str(one["number"] + 1),
-            one["model"],
+            f"{one['model']} ({one['role']})" if one.get("role") else one["model"],
             one["outcome"],
             _tokens(one["input_tokens"], one["cached_input_tokens"], "cached"),
             _tokens(one["output_tokens"], one["reasoning_tokens"], "thinking"),
-            _usd(expected.get(one["model"])),
+            "" if one.get("role") else _usd(expected.get(one["model"])),
             _bill(one["cost_usd"]),
             f"{one['latency_s']:.1f}",
         )
@@ -141,7 +149,7 @@ def _end(past: Mapping[str, Any], decision: Mapping[str, Any] | None) -> str:
         return f"out of the cache, the answer to a question like it, {billed}"
     if past["model_served"] is None:
         return f"{past['outcome']}: {past['error']}; {billed}"
-    asked = list(dict.fromkeys(one["model"] for one in past["attempts"]))
+    asked = list(dict.fromkeys(one["model"] for one in past["attempts"] if not one.get("role")))
     spared = [model for model in (decision or {}).get("plan", ()) if model not in asked]
     steps = " → ".join(asked)
     tail = f"; not asked: {', '.join(spared)}" if spared else ""

@@ -88,7 +88,7 @@ def _past(request_id: str, folder: Path) -> dict[str, Any]:
             {
                 **{name: one[name] for name in (
                     "number", "model", "call", "outcome", "error", "model_version", "latency_s", "input_tokens",
-                    "cached_input_tokens", "output_tokens", "reasoning_tokens", "usage_source",
+                    "cached_input_tokens", "output_tokens", "reasoning_tokens", "usage_source", "role",
                 )},
                 "cost_usd": from_pico(one["cost_pusd"]),
             }

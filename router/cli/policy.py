@@ -51,7 +51,7 @@ def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:
     """What the policy's artifact carries, and what is wrong with it."""
     if loaded.artifact is None:
         return None, []
-    from router.learned import why_not
+    from router.learned import strategies_of, why_not
     from router.predict import Predictor
     from router.predict.promises import Asked
 
@@ -64,7 +64,7 @@ def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:
         if strange := sorted(set(predictor.models) - set(rule.candidates)):
             return f"the artifact's plan may ask {', '.join(strange)}, no candidate of the rule"
         asked = Asked.of(bar)
-        return why_not(predictor, ("cascade", "single") if rule.strategy == "cascade" else ("single",), task, asked)
+        return why_not(predictor, strategies_of(predictor, rule), task, asked)
 
     unknown = sorted(set(loaded.models) - set(predictor.models))
     return carries, [f"{loaded.path}: the artifact was trained without {', '.join(unknown)}"] if unknown else []

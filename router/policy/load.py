@@ -270,6 +270,11 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
     problems += _budgets_asked(file, document)
     for i, rule in enumerate(file.rules):
         here = ("rules", i)
+        if rule.verifier is not None and rule.verifier not in ids:
+            hint = suggestion(rule.verifier, ids)
+            problems.append(
+                document.problem((*here, "verifier"), f"verifier: no model has the id {shown(rule.verifier)}{hint}")
+            )
         for key, names in (("candidates", rule.candidates), ("fallback", rule.fallback)):
             problems += [
                 document.problem((*here, key, j), f"{key}: {found}")

@@ -164,6 +164,9 @@ class RuleKeys(Section):
     """`cascade` may look at cheap answers before it asks a dearer model; it needs an artifact that carries the bar."""
     buffer: bool = False
     """Whether a streamed request may be held back until its cascade is decided; else it gets a single call."""
+    verifier: Name | None = None
+    """Id of a model that a cascade may ask whether an answer is right, where that is worth its price; needs an artifact
+    that was trained with its verdicts, and no evidence."""
     max_cost_usd: Amount | None = None
     max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
     """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
@@ -197,6 +200,14 @@ class RuleKeys(Section):
     def _learns_where_it_chooses(self) -> RuleKeys:
         if self.learning is not None and self.strategy == "fixed":
             raise ValueError("`strategy: fixed` follows its order and learns nothing; remove `learning`")
+        return self
+
+    @model_validator(mode="after")
+    def _verifies_cascades(self) -> RuleKeys:
+        if self.verifier is not None and self.strategy != "cascade":
+            raise ValueError("`verifier` is asked between the answers of a cascade; write `strategy: cascade`")
+        if self.verifier is not None and self.max_latency_ms is not None:
+            raise ValueError("nobody knows how long a verdict takes; give `verifier` or `max_latency_ms`, not both")
         return self
 
 

@@ -187,15 +187,19 @@ class Acceptance:
             task: shape (n,), -1 for unknown.
             leaf: shape (n,), finest known label, -1 for unknown.
         """
-        chances, models = [], []
+        return chosen(self.scored(given, called, expected, task, leaf))
+
+    def scored(
+        self, given: Given, called: Mask, expected: Floats, task: Indices, leaf: Indices
+    ) -> list[tuple[Floats, Indices, Mask, Mask]]:
+        """The two best supported answers: log-odds, most trusted model, is there one, and who is behind it."""
+        found = []
         for columns, model, is_there, own in self.contenders(given, called, expected, task):
             scored = self.design(columns, task, leaf) @ self.weights
             if self.sureness is not None:
                 scored = self.sureness.corrected(scored, given.logprob, called, own, task)
-            chances.append(np.where(is_there, sigmoid(scored), -1.0))
-            models.append(model)
-        second = chances[1] > chances[0]
-        return np.where(second, chances[1], chances[0]), np.where(second, models[1], models[0])
+            found.append((scored, model, is_there, own))
+        return found
 
     def contenders(
         self, given: Given, called: Mask, expected: Floats, task: Indices
@@ -273,6 +277,13 @@ class Acceptance:
         votes = Votes(**{f.name: arrays[f"votes_{f.name}"] for f in fields(Votes)})
         own = {name: arrays[f"acceptance_{name}"] for name in _OWN}
         return cls(votes=votes, sureness=Sureness.from_arrays(arrays), **own)
+
+
+def chosen(scored: Sequence[tuple[Floats, Indices, Mask, Mask]]) -> tuple[Floats, Indices]:
+    """The likelier of the two answers of `Acceptance.scored`: its chance, and the model that gave it, (n,) each."""
+    chances = [np.where(is_there, sigmoid(odds), -1.0) for odds, _, is_there, _ in scored]
+    second = chances[1] > chances[0]
+    return np.where(second, chances[1], chances[0]), np.where(second, scored[1][1], scored[0][1])
 
 
 _OWN = tuple(f.name for f in fields(Acceptance) if f.name not in ("votes", "sureness"))

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.answers import Answer, answer_of, options_of
-from router.predict.agreement import SHAPE, Acceptance, Given, grouped, shape_of
+from router.predict.agreement import SHAPE, Acceptance, Given, Mask, chosen, grouped, shape_of
 from router.predict.calibrate import sigmoid
 from router.predict.labels import Floats, Indices
 from router.predict.likeness import Likeness
+from router.predict.verdicts import Verdicts, standing
 
 GAIN_COLUMNS = 5
 
@@ -53,10 +54,18 @@ class Ladder:
         """Best expected gain per dollar of asking on from a rung, shape (n,); -inf on the last."""
         if rung + 1 >= len(self.models):
             return np.full(len(chance), -np.inf)
-        columns = gain_columns(chance, next_expected)
-        gains = columns @ self.gain[rung, rung + 1 :].T
-        spent = np.maximum(np.cumsum(self.cost_usd[rung + 1 :]), 1e-12)
+        gains, spent = self._ahead(rung, chance, next_expected)
         return np.asarray((gains / spent).max(axis=1))
+
+    def surplus(self, rung: int, chance: Floats, next_expected: Floats, price: float) -> Floats:
+        """What asking on from a rung is worth beyond its price, in quality, shape (n,); 0 where it is not."""
+        gains, spent = self._ahead(rung, chance, next_expected)
+        return np.asarray(np.maximum((gains - price * spent).max(axis=1), 0.0))
+
+    def _ahead(self, rung: int, chance: Floats, next_expected: Floats) -> tuple[Floats, Floats]:
+        """Gains of climbing to every further rung, shape (n, k), and the cost of it, shape (k,)."""
+        gains = gain_columns(chance, next_expected) @ self.gain[rung, rung + 1 :].T
+        return gains, np.maximum(np.cumsum(self.cost_usd[rung + 1 :]), 1e-12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +97,8 @@ class Cascade:
     """The same shape: quality per USD at which the ladder stops, or by which the one model is chosen."""
     likeness: Likeness | None = None
     """When two answers in prose say the same, where training embedded them."""
+    verdicts: Verdicts | None = None
+    """What a verifier's verdicts tell, where training had them and cascades gained by them."""
 
     @property
     def tasks(self) -> int:
@@ -114,6 +125,7 @@ class Cascade:
         own = {f"cascade_{name}": getattr(self, name) for name in _OWN}
         if self.likeness is not None:
             own["likeness_threshold"] = np.array(self.likeness.threshold)
+        own |= self.verdicts.arrays() if self.verdicts is not None else {}
         return own | self.acceptance.arrays()
 
     @classmethod
@@ -122,10 +134,11 @@ class Cascade:
         own = {name: arrays[f"cascade_{name}"] for name in _OWN}
         threshold = arrays.get("likeness_threshold")
         likeness = None if threshold is None else Likeness(threshold=float(threshold))
-        return cls(acceptance=Acceptance.from_arrays(arrays), likeness=likeness, **own)
+        acceptance, verdicts = Acceptance.from_arrays(arrays), Verdicts.from_arrays(arrays)
+        return cls(acceptance=acceptance, likeness=likeness, verdicts=verdicts, **own)
 
 
-_OWN = tuple(f.name for f in fields(Cascade) if f.name not in ("acceptance", "likeness"))
+_OWN = tuple(f.name for f in fields(Cascade) if f.name not in ("acceptance", "likeness", "verdicts"))
 
 
 class Climb:
@@ -145,7 +158,7 @@ class Climb:
         self, cascade: Cascade, ladder: Ladder, price: float, expected: Floats, task: int, leaf: int, prompt: str
     ) -> None:
         self._acceptance, self._ladder, self._price = cascade.acceptance, ladder, price
-        self._likeness = cascade.likeness
+        self._likeness, self._verdicts = cascade.likeness, cascade.verdicts
         # Models that were added to the artifact later stand at the end, and no ladder has heard of them.
         expected = expected[: len(cascade.acceptance.votes.support)]
         self._expected = expected[None]
@@ -160,6 +173,7 @@ class Climb:
             length=np.zeros((1, len(expected))),
             logprob=np.full((1, len(expected)), np.nan),
         )
+        self._verdict = np.full((1, len(expected)), np.nan)
         self._known: dict[frozenset[int], tuple[float, int]] = {}
         self.chance = 0.0
         """P(the standing answer clears)."""
@@ -195,6 +209,7 @@ class Climb:
         if called not in self._known:
             self._known[called] = self._judge()
         self.chance, self.model = self._known[called]
+        self._weigh()
 
     def wants(self, model: int) -> bool:
         """Whether a model of the ladder is worth asking, too.
@@ -211,6 +226,30 @@ class Climb:
         after = np.array([self._expected[0, model]])
         return float(self._ladder.value(rung, np.array([self.chance]), after)[0]) > self._price
 
+    def asks_verifier(self, model: int) -> bool:
+        """Whether a verdict on the standing answer is worth its price, before a further model is asked."""
+        verdicts = self._verdicts
+        if verdicts is None or model not in self._ladder.models or self._is_blank or self._is_untold():
+            return False
+        now = standing(verdicts, self._scored(), self._verdict)
+        rung = self._ladder.models.index(model) - 1
+        after = np.array([self._expected[0, model]])
+        worth = verdicts.worth(
+            now.odds, now.model, lambda chance: self._ladder.surplus(rung, chance, after, self._price), self._price
+        )
+        return bool(np.isnan(now.verdict[0]) and worth[0] > 0.0)
+
+    def hear_verdict(self, model: int, verdict: float) -> None:
+        """Take in what the verifier said of a model's answer, 0 (wrong) to 1 (right)."""
+        self._verdict[0, model] = verdict
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Judge again with the verdicts there are."""
+        if self._verdicts is not None and np.isfinite(self._verdict).any():
+            now = standing(self._verdicts, self._scored(), self._verdict)
+            self.chance, self.model = float(now.chance[0]), int(now.model[0])
+
     def _is_untold(self) -> bool:
         """Whether an answer lacks the log-probability that training knew of nearly all of its model's answers."""
         sureness = self._acceptance.sureness
@@ -219,6 +258,11 @@ class Climb:
         )
 
     def _judge(self) -> tuple[float, int]:
+        chance, best = chosen(self._scored())
+        return float(chance[0]), int(best[0])
+
+    def _scored(self) -> list[tuple[Floats, Indices, Mask, Mask]]:
+        """The two best supported of the answers heard, before any verdict."""
         heard = list(self._heard)
         called = np.zeros(self._given.group.shape, dtype=bool)
         called[0, heard] = True
@@ -226,5 +270,4 @@ class Climb:
         answers = [self._answers[model] for model in heard]
         numbers = grouped([answer.key for answer in answers])
         self._given.group[0, heard] = numbers if self._likeness is None else self._likeness.joined(numbers, answers)
-        chance, best = self._acceptance.judge(self._given, called, self._expected, self._task, self._leaf)
-        return float(chance[0]), int(best[0])
+        return self._acceptance.scored(self._given, called, self._expected, self._task, self._leaf)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from router.predict.agreement import Acceptance
 from router.predict.calibrate import logit
 from router.predict.cascade import GAIN_COLUMNS, Cascade, Ladder
+from router.predict.evaluate import Dialled
 from router.predict.fit_agreement import fit_acceptance
+from router.predict.fit_verdicts import VerifiedSimulation, fit_verdicts, pays
 from router.predict.labels import Floats, Indices
 from router.predict.simulate import RUNGS, Outcome, Recorded, Served, Simulation
 
@@ -21,6 +23,7 @@ LEAST_QUERIES = 100
 LEAST_ANSWERS = 0.5
 """Share of responses that must hold an answer to compare; without answers nothing can be learned from them."""
 PRICES, STOPS, SEARCH_PRICES = 200, 40, 8
+VERIFIED_EVERY = 4
 SMOOTH = 12
 """Prices on either side over which a label's stops are averaged."""
 
@@ -31,7 +34,9 @@ def can_cascade(recorded: Recorded) -> bool:
     return len(recorded.quality) >= LEAST_QUERIES and answered >= LEAST_ANSWERS
 
 
-def fit_cascade(recorded: Recorded, *, tasks: int, task_of_leaf: Indices, seed: int) -> tuple[Cascade, Served]:
+def fit_cascade(
+    recorded: Recorded, *, tasks: int, task_of_leaf: Indices, seed: int
+) -> tuple[Cascade, dict[str, Dialled]]:
     """Fit acceptance, ladders and the choice between them and one call.
 
     Args:
@@ -41,8 +46,8 @@ def fit_cascade(recorded: Recorded, *, tasks: int, task_of_leaf: Indices, seed: 
         seed: of the subsets that acceptance is fitted on.
 
     Returns:
-        The cascade, and what its like did with queries that neither its ladders nor its acceptance had seen, at
-        every price of its dial.
+        The cascade, and what its like did with queries that neither its ladders nor its acceptance had seen: as
+        `cascade` at every price of its dial, and as `verified` with a verifier at some of them, where that pays.
     """
     mean_cost = recorded.cost_usd.mean(axis=0)
 
@@ -57,11 +62,26 @@ def fit_cascade(recorded: Recorded, *, tasks: int, task_of_leaf: Indices, seed: 
     prices = _prices(recorded)
     plan = find(Simulation(recorded, without), prices, tasks, task_of_leaf)
     quality, cost = np.zeros((2, PRICES, len(recorded.quality)))
+    # With a verifier every price is climbed on its own; a part of them says as much.
+    few = slice(None, None, VERIFIED_EVERY)
+    verified_quality, verified_cost = quality[few].copy(), cost[few].copy()
+    verdicts = fit_verdicts(recorded, without, logit(recorded.expected), seed)
     for half in (recorded.folds % 2 == 0, recorded.folds % 2 == 1):
         inside, outside = np.flatnonzero(half), np.flatnonzero(~half)
-        found = find(Simulation(recorded.rows(outside), without), prices, tasks, task_of_leaf)
-        held_out = found.serve(Simulation(recorded.rows(inside), without))
+        others, own = recorded.rows(outside), recorded.rows(inside)
+        found = find(Simulation(others, without), prices, tasks, task_of_leaf)
+        held_out = found.serve(Simulation(own, without))
         quality[:, inside], cost[:, inside] = held_out.quality, held_out.cost_usd
+        part = None if verdicts is None else fit_verdicts(others, without, logit(others.expected), seed)
+        verdicts = verdicts if part is not None else None
+        if part is not None:
+            thin = replace(found, climbs=found.climbs[:, few], stops=found.stops[:, few])
+            asked = thin.serve(VerifiedSimulation(own, without, part))
+            verified_quality[:, inside], verified_cost[:, inside] = asked.quality, asked.cost_usd
+    ways = {"cascade": Dialled(prices=prices, quality=quality, cost_usd=cost)}
+    verified = Dialled(prices=prices[few], quality=verified_quality, cost_usd=verified_cost)
+    if verdicts is not None and pays(ways["cascade"], verified, few):
+        ways["verified"] = verified
     usual = plan.serve(Simulation(recorded, without))
     return (
         Cascade(
@@ -73,8 +93,9 @@ def fit_cascade(recorded: Recorded, *, tasks: int, task_of_leaf: Indices, seed: 
             costs=np.maximum.accumulate(usual.cost_usd.mean(axis=1)),
             climbs=plan.climbs,
             stops=plan.stops,
+            verdicts=verdicts if "verified" in ways else None,
         ),
-        Served(quality=quality, cost_usd=cost),
+        ways,
     )
 
 

@@ -42,6 +42,12 @@ class Matrix:
     """NaN also where it was not recorded."""
     logprob: Floats
     """Mean log-probability of a response's tokens; the same."""
+    verifier: str
+    """Who gave the verdicts, and by which prompt: `router.verify.signature`; empty where there are none."""
+    verified: Floats
+    """What it said of each response, 0 to 1."""
+    verified_usd: Floats
+    """What that cost."""
     sha256: str
     """Hash of everything above: the same outcomes in any order and file format give the same."""
 
@@ -112,6 +118,9 @@ def read_matrix(table: pa.Table) -> Matrix:
         output_tokens=grid("output_tokens"),
         latency_s=grid("latency_s"),
         logprob=grid("logprob"),
+        verifier=_verifier(table),
+        verified=grid("verified"),
+        verified_usd=grid("verified_usd"),
         sha256="",
     )
     return replace(unhashed, sha256=_hash(unhashed))
@@ -125,12 +134,35 @@ def _hash(matrix: Matrix) -> str:
         hashed.update("".join(f"{len(name)}:{name}" for name in names).encode("utf-8", "surrogatepass"))
     for values in (matrix.quality, matrix.cost_usd, matrix.input_tokens, matrix.output_tokens):
         hashed.update(values.tobytes())
-    for values in (matrix.latency_s, matrix.logprob):
+    hashed.update(matrix.verifier.encode())
+    for values in (matrix.latency_s, matrix.logprob, matrix.verified, matrix.verified_usd):
         if np.isfinite(values).any():
             hashed.update(values.tobytes())
     if not np.array_equal(matrix.response_quality, matrix.quality, equal_nan=True):
         hashed.update(matrix.response_quality.tobytes())
     return hashed.hexdigest()
+
+
+def _verifier(table: pa.Table) -> str:
+    """The one verifier whose verdicts a table has; empty where it has none."""
+    if "verified" not in table.column_names or not table["verified"].is_valid().to_numpy().any():
+        return ""
+    lacking = [name for name in ("verifier", "verified_usd") if name not in table.column_names]
+    if lacking:
+        raise OutcomesError(
+            f"the outcome table has the column 'verified' and lacks {lacking[0]!r}: who said so, and at what cost; "
+            "`clearbar eval verify` writes all three"
+        )
+    names = {
+        name for name, said in zip(*map(table.__getitem__, ("verifier", "verified")), strict=True) if said.is_valid
+    }
+    found = sorted({name.as_py() or "" for name in names})
+    if len(found) != 1 or not found[0]:
+        raise OutcomesError(
+            f"the column 'verified' needs one verifier, named in each row; the outcome table has "
+            f"{', '.join(map(repr, found))}; keep the rows of one"
+        )
+    return str(found[0])
 
 
 def _texts(table: pa.Table, name: str) -> NDArray[np.object_]:

@@ -62,6 +62,8 @@ class Predictor:
         self._dial = (arrays["dial_lambdas"], arrays["dial_costs"])
         self.cascade: Cascade | None = Cascade.from_arrays(arrays) if "cascade_stops" in arrays else None
         """None: training found nothing that looking at answers could tell."""
+        self.verifier: str | None = manifest.get("verifier")
+        """Whose verdicts, by which prompt, the strategy `verified` was learned with; None: it was not learned."""
         self._latency: Floats | None = arrays.get("latency_s")
         self.promises = Promises.from_arrays(arrays, self.models, self.tasks)
 

@@ -156,7 +156,7 @@ class Promises:
                 quality=arrays[f"promise_{name}_quality"],
                 cost_usd=arrays[f"promise_{name}_cost"],
             )
-            for name in ("single", "cascade")
+            for name in ("single", "cascade", "verified")
             if f"promise_{name}_prices" in arrays
         }
         return cls(

@@ -46,10 +46,14 @@ class Recorded:
     """Shape (n,)."""
     leaf: Indices
     folds: Indices
+    verified: Floats | None = None
+    """What a verifier said of each answer, 0 to 1, and what that cost; NaN where it was not asked."""
+    verified_usd: Floats | None = None
 
     def rows(self, rows: Indices) -> Recorded:
         """Some of the queries."""
-        arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "given"}
+        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "given"}
+        arrays = {name: values[rows] for name, values in known.items() if values is not None}
         return Recorded(given=self.given.rows(rows), **arrays)
 
 

@@ -110,11 +110,11 @@ class _Training:
         ways = {"single": self.dialled(learned, expected_cost, whole)}
         recorded, likeness = self.recorded(learned, expected_cost, whole)
         if can_cascade(recorded):
-            cascade, held_out = fit_cascade(
+            cascade, found = fit_cascade(
                 recorded, tasks=len(self.labels.tasks), task_of_leaf=self.cell_of_task, seed=self.seed
             )
             arrays |= replace(cascade, likeness=likeness).arrays()
-            ways["cascade"] = Dialled(prices=cascade.prices, quality=held_out.quality, cost_usd=held_out.cost_usd)
+            ways |= found
         arrays |= self.promises(ways, whole).arrays()
         table = self.dialled(crossed.table, expected_cost, whole)
         report = self.report(learned, crossed.table, table, ways, whole, task_accuracy)
@@ -127,6 +127,7 @@ class _Training:
             "seed": self.seed,
             "prior": asdict(prior),
             "embedding": {"name": self.embedding, "version": NAMES[self.embedding]} if self.embedding else None,
+            **({"verifier": self.matrix.verifier} if "verified" in ways else {}),
             "promoted": list(report.promoted),
             "report": asdict(report),
         }
@@ -247,6 +248,8 @@ class _Training:
             task=self.task[rows],
             leaf=self.cell[rows],
             folds=self.folds[rows],
+            verified=matrix.verified[rows] if matrix.verifier else None,
+            verified_usd=matrix.verified_usd[rows] if matrix.verifier else None,
         )
         return recorded, likeness
 

@@ -37,8 +37,8 @@ _REQUEST_ROW = (
 )
 _ATTEMPT_ROW = (
     "INSERT INTO attempts (request_id, number, at_us, model, call, outcome, error, model_version, latency_s, "
-    f"cost_pusd, held_pusd, price_id, service_tier, {', '.join(METERS)}, input_characters, usage_source, task, "
-    f"{_TAGS}) VALUES ({', '.join('?' * (17 + len(METERS) + len(TAG_NAMES)))})"
+    f"cost_pusd, held_pusd, price_id, service_tier, {', '.join(METERS)}, input_characters, usage_source, task, role, "
+    f"{_TAGS}) VALUES ({', '.join('?' * (18 + len(METERS) + len(TAG_NAMES)))})"
 )
 
 
@@ -169,7 +169,7 @@ class Ledger:
         """
         rows = self.rows(
             "SELECT a.model, r.task, a.at_us, a.latency_s FROM attempts AS a JOIN requests AS r ON r.id = a.request_id "
-            "WHERE a.at_us > ? AND (a.outcome = 'ok' OR a.error LIKE 'ProviderTimeoutError%') "
+            "WHERE a.at_us > ? AND a.role IS NULL AND (a.outcome = 'ok' OR a.error LIKE 'ProviderTimeoutError%') "
             "ORDER BY a.at_us DESC LIMIT ?",
             (since_us, limit),
         )
@@ -237,7 +237,7 @@ def _attempt_row(request: Request, number: int, attempt: Attempt, task: str | No
         request.id, number, _now_us(), attempt.model, attempt.call, attempt.outcome, attempt.error,
         attempt.model_version, attempt.latency_s, to_pico(attempt.cost_usd), to_pico(attempt.held_usd),
         attempt.price_id, usage and usage.service_tier, *meters, attempt.input_characters, usage and usage.source,
-        task, *_tag_values(request),
+        task, None if attempt.role == "answer" else attempt.role, *_tag_values(request),
     )  # fmt: skip
 
 

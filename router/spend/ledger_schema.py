@@ -103,7 +103,7 @@ CREATE TABLE attempts (
   model TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, error TEXT, model_version TEXT,
   latency_s REAL NOT NULL, cost_pusd INTEGER, held_pusd INTEGER, price_id TEXT, service_tier TEXT,
   {", ".join(f"{name} INTEGER" for name in METERS)}, input_characters INTEGER, usage_source TEXT,
-  task TEXT, {_TAGS}, tags TEXT NOT NULL, UNIQUE (request_id, number)
+  task TEXT, role TEXT, {_TAGS}, tags TEXT NOT NULL, UNIQUE (request_id, number)
 );
 
 INSERT INTO requests (id, {_OLD_REQUEST}) SELECT id, {_OLD_REQUEST} FROM old_requests ORDER BY at_us, id;

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from router.errors import BudgetExceededError, ProviderError
 from router.spend.prices import Price, price_on
 from router.spend.usage import answer_text, input_characters, tiers_of, usage_of
+from router.tokens import count_request
 from router.types import Attempt, Call, Reply, Request, Usage
 
 _UNBOUNDED = ("web_search_options", "audio")
@@ -48,13 +49,19 @@ class Meter:
 
     def worst_tokens(self, call: Call) -> int:
         """Upper bound of a call's input and output."""
-        return self._input_tokens + (output_cap(call.params) or 0)
+        return self._worst_input(call) + (output_cap(call.params) or 0)
 
     def worst_usd(self, call: Call) -> Decimal | None:
         """Upper bound of one attempt, or None when the price is unknown."""
         price = self.price(call.model)
         made = output_cap(call.params) or 0
-        return price.worst(self._input_tokens, made, tiers=tiers_of(call.params)) if price else None
+        return price.worst(self._worst_input(call), made, tiers=tiers_of(call.params)) if price else None
+
+    def _worst_input(self, call: Call) -> int:
+        """Upper bound of a call's input; a verifier reads other messages than those of the request."""
+        if call.role == "answer":
+            return self._input_tokens
+        return count_request(Request(id=call.request_id, messages=call.messages))
 
     def refusal(self, call: Call) -> BudgetExceededError | None:
         """Why a call may not be sent under the limit; None when it may."""
@@ -114,6 +121,7 @@ class Meter:
             model_version=version_of(payload) if payload else None,
             price_id=price.id if price else None,
             input_characters=input_characters(call) if usage else None,
+            role=call.role,
         )
         self.attempts.append(attempt)
         self.held_usd = None

@@ -129,6 +129,12 @@ class Curious:
     def standing(self) -> str:
         return self.heard[-1]
 
+    def check(self, model: str) -> None:
+        """Asks no verifier."""
+
+    def checked(self, reply: Reply | None) -> None:
+        """Hears none."""
+
 
 @pytest.mark.parametrize(("latest_s", "asked"), [(None, 3), (100.0, 3), (3.0, 3), (2.9, 2), (0.0, 1)])
 def test_no_rung_starts_that_cannot_end_in_time_but_the_first_always_does(latest_s: float | None, asked: int) -> None:
