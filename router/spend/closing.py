@@ -79,21 +79,23 @@ def close_month(ledger: Ledger, month: str, now_us: int | None = None) -> Closin
     first_us, after_us = month_us(month)
     if after_us > now_us:
         raise InvalidRequestError(f"{month} is not over yet; it can be closed from its end (UTC) on")
-    with ledger.batch() as connection:  # nobody writes meanwhile, so the rows that are read are those that are closed
-        held = closings(ledger)
-        if held and held[-1].month >= month:
-            raise InvalidRequestError(
-                f"{month} is closed, or lies before {held[-1].month}, which is; what is written of it now is an "
-                "adjustment"
-            )
-        start_us = month_us(held[-1].month)[1] if held else 0
-        if (open_us := _first_open(ledger, start_us, first_us)) is not None:
-            raise InvalidRequestError(f"{month} cannot be closed before {month_of(open_us)}, which has rows, too")
-        made = Closing(
-            month=month, closed_us=now_us, previous=held[-1].sha256 if held else BEGINNING,
-            tables={table: month_digest(ledger, table, month) for table in TABLES}, sha256="",
-        )  # fmt: skip
-        sha256 = hashlib.sha256(made.content.encode()).hexdigest()
+    held = closings(ledger)
+    if held and held[-1].month >= month:
+        raise InvalidRequestError(
+            f"{month} is closed, or lies before {held[-1].month}, which is; what is written of it now is an adjustment"
+        )
+    start_us = month_us(held[-1].month)[1] if held else 0
+    if (open_us := _first_open(ledger, start_us, first_us)) is not None:
+        raise InvalidRequestError(f"{month} cannot be closed before {month_of(open_us)}, which has rows, too")
+    # Read without a lock, so that calls go on: what is written of the month meanwhile has a later number.
+    made = Closing(
+        month=month, closed_us=now_us, previous=held[-1].sha256 if held else BEGINNING,
+        tables={table: month_digest(ledger, table, month) for table in TABLES}, sha256="",
+    )  # fmt: skip
+    sha256 = hashlib.sha256(made.content.encode()).hexdigest()
+    with ledger.batch() as connection:
+        if closings(ledger) != held:
+            raise InvalidRequestError("another process closed a month meanwhile; look at `clearbar spend close`")
         connection.execute(
             "INSERT INTO closings (month, closed_us, content, sha256) VALUES (?, ?, ?, ?)",
             (month, now_us, made.content, sha256),

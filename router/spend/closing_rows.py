@@ -126,12 +126,19 @@ def raw_rows(
     ledger: Ledger, table: str, month: str, columns: Sequence[str], *, after_seq: int = 0, last_seq: int = 1 << 62
 ) -> Iterator[Mapping[str, Any]]:
     """Rows of a month, page by page, in the order of `seq`."""
-    first_us, after_us = month_us(month)
+    period = month_us(month)
+    (ends,) = ledger.rows(
+        f"SELECT MIN(seq) AS first, MAX(seq) AS last FROM {table} WHERE at_us >= ? AND at_us < ?", period
+    )
+    if ends["first"] is None:
+        return
+    after_seq, last_seq = max(after_seq, ends["first"] - 1), min(last_seq, ends["last"])
     while True:
+        # The plus keeps SQLite from the index of moments, after which it would sort the month for every page.
         page = ledger.rows(
-            f"SELECT {', '.join(columns)} FROM {table} WHERE seq > ? AND seq <= ? AND at_us >= ? AND at_us < ? "
+            f"SELECT {', '.join(columns)} FROM {table} WHERE seq > ? AND seq <= ? AND +at_us >= ? AND +at_us < ? "
             "ORDER BY seq LIMIT ?",
-            (after_seq, last_seq, first_us, after_us, PAGE),
+            (after_seq, last_seq, *period, PAGE),
         )
         yield from page
         if len(page) < PAGE:
