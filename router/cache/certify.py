@@ -184,9 +184,10 @@ class Certifier:
         odds = (wrong - promised) / promised * min(1.0, LEAST_AUDIT / chance)
         self._wealth = np.maximum(1.0, self._wealth * (1 + STAKES * odds))
         if self._wealth.mean() >= ALARM:
-            self._withdraw()
+            self.withdraw()
 
-    def _withdraw(self) -> None:
+    def withdraw(self) -> None:
+        """Serve nothing until new labels allow it."""
         self._debt += self._lost
         self._wrong[:], self._right[:], self._wealth[:] = 0, 0, 1
         self._recent.clear()

@@ -7,7 +7,7 @@ that agree count for more than one that is near.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,11 @@ class Candidate:
     """What stands against its nearest entry, where `entry` is None."""
     features: NDArray[np.float64]
     """Shape (16,), by the names of FEATURES."""
+
+
+def nearest(voters: Iterable[Voter]) -> tuple[Voter, ...]:
+    """Those that vote, nearest first."""
+    return tuple(sorted(voters, key=lambda voter: -voter.cosine)[:NEAREST])
 
 
 def elect(voters: Sequence[Voter]) -> str:

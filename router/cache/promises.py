@@ -99,7 +99,7 @@ class Promise:
     def recount(self, task: str) -> Standing:
         """Where this task would stand if what was labelled were asked again; a process begins without a threshold."""
         labels = self._shelf.labels(self.name, len(FEATURES))
-        return self.tier.recount(task, [one.p_wrong for one in labels if one.task == task])
+        return self.tier.recount(task, [(one.p_wrong, one.features) for one in labels if one.task == task])
 
     def near(self, decision: Decision) -> list[tuple[Voter, Stored, str]]:
         """A decision's voters with their stored answers and questions, the nearest first."""

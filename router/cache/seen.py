@@ -80,5 +80,5 @@ def see(
         )
         for voter, stored, text in promise.near(decision)
     )
-    return Seen(outcome=outcome, reason=reason, p_wrong=decision.p_wrong, threshold=standing.threshold,
+    return Seen(outcome=outcome, reason=reason, p_wrong=decision.p_wrong, threshold=decision.threshold,
                 labels=standing.labels, nearest=nearest)  # fmt: skip

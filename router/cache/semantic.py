@@ -19,10 +19,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from router.cache.certify import LEAST_AUDIT, Certifier, JudgeError, Standing
-from router.cache.evidence import NEAREST, Candidate, Record, Voter, elect, weigh
+from router.cache.certify import LEAST_AUDIT, JudgeError, Standing
+from router.cache.change import Change
+from router.cache.evidence import NEAREST, Candidate, Record, Voter, elect, nearest, weigh
 from router.cache.neighbours import Floats, Neighbours
 from router.cache.score import Score
+from router.cache.strata import Strata
 from router.cache.vetoes import Traits, traits
 
 AUDIT = (LEAST_AUDIT, 0.06)
@@ -52,14 +54,17 @@ class Decision:
     audit: float | None = None
     """Chance by which a `verify` was drawn."""
     voters: tuple[Voter, ...] = ()
+    threshold: float = 0.0
+    """Largest p that answers like this one are served at; 0.0: none."""
     features: NDArray[np.float64] | None = None
     """None where a veto decided: such a case teaches nothing about those that may be served."""
 
 
 @dataclass(slots=True)
 class _Task:
-    certifier: Certifier
+    strata: Strata
     score: Score
+    change: Change = field(default_factory=Change)
     proposals: int = 0
 
 
@@ -99,7 +104,7 @@ class SemanticTier:
             prior: coefficients of the score to start from; None takes the shipped ones.
         """
         self._new_task: Callable[[], _Task] = lambda: _Task(
-            Certifier(max_error, confidence=confidence, judge=judge), Score(prior)
+            Strata(max_error, confidence=confidence, judge=judge), Score(prior)
         )
         self._new_task()  # bad arguments stop here
         self._key = seed.to_bytes(16, "big", signed=True)
@@ -133,6 +138,7 @@ class SemanticTier:
             entry = candidate.entry if outcome != "miss" else None
             return Decision(
                 outcome, reason, partition, task, candidate.answer, entry, p, candidate.cosine, audit, voters,
+                state.strata.of(candidate.features).threshold,
                 None if candidate.entry is None else candidate.features,
             )  # fmt: skip
 
@@ -142,19 +148,11 @@ class SemanticTier:
         """Whether an answer under way may make the difference to a question that is no hit without it.
 
         It may be one that is stored already or a new one; the better of the two is looked at, because waiting for
-        nothing costs time alone.
-
-        Args:
-            partition: of both.
-            asked: traits of the question that may wait.
-            vector: its vector.
-            other: traits of the question under way.
-            cosine: of the two.
-            task: whose threshold holds.
+        nothing costs time alone. `asked` and `vector` are of the question that may wait, `other` of the one under way.
         """
         with self._lock:
             state, here = self._task(task), self._partitions.get(partition)
-            if not state.certifier.threshold:
+            if state.change.is_on or not any(one.threshold for one in state.strata.all):
                 return False
             stored = self._voters(here, vector) if here and here.entries else ()
             if stored and self._passes(state, asked, stored, of_all=len(stored)):
@@ -163,7 +161,7 @@ class SemanticTier:
             return any(
                 self._passes(state, asked, with_it, of_all=len(stored) + 1)
                 for answer in likely
-                if elect(with_it := _by_cosine((*stored, Voter(0, cosine, answer, other)))) == answer
+                if elect(with_it := nearest((*stored, Voter(0, cosine, answer, other)))) == answer
             )
 
     def learn(self, decision: Decision, *, answer: str) -> None:
@@ -179,9 +177,10 @@ class SemanticTier:
             return
         with self._lock:
             state = self._tasks[decision.task]
+            certifier = state.strata.of(decision.features)
             if decision.outcome == "hit":
-                state.certifier.unserve(decision.p_wrong)
-            state.certifier.label(decision.p_wrong, wrong=wrong, audit=decision.audit)
+                certifier.unserve(decision.p_wrong)
+            certifier.label(decision.p_wrong, wrong=wrong, audit=decision.audit)
             state.score.learn(decision.features, wrong=wrong, probability=decision.audit or 1.0)
             if here := self._partitions.get(decision.partition):
                 old = here.records.get(decision.answer, Record())
@@ -189,9 +188,9 @@ class SemanticTier:
 
     def retract(self, decision: Decision) -> None:
         """Take back a hit that was not served after all, and of which no truth will be known."""
-        if decision.outcome == "hit" and decision.p_wrong is not None:
+        if decision.outcome == "hit" and decision.p_wrong is not None and decision.features is not None:
             with self._lock:
-                self._tasks[decision.task].certifier.unserve(decision.p_wrong)
+                self._tasks[decision.task].strata.of(decision.features).unserve(decision.p_wrong)
 
     def recall(
         self, task: str, p_wrong: float, features: NDArray[np.float64], *, wrong: bool, audit: float | None
@@ -199,17 +198,17 @@ class SemanticTier:
         """Take in a label of an earlier process, in the order in which they were learned; its hits count no more."""
         with self._lock:
             state = self._task(task)
-            state.certifier.label(p_wrong, wrong=wrong, audit=audit)
+            state.strata.of(features).label(p_wrong, wrong=wrong, audit=audit)
             state.score.learn(features, wrong=wrong, probability=audit or 1.0)
 
-    def recount(self, task: str, ps: Iterable[float]) -> Standing:
+    def recount(self, task: str, asked: Iterable[tuple[float, NDArray[np.float64]]]) -> Standing:
         """Take would-be answers of an earlier process as asked now, and move the threshold: for a look from outside."""
         with self._lock:
-            certifier = self._task(task).certifier
-            for p in ps:
-                certifier.propose(p)
-            certifier.update()
-            return certifier.standing()
+            strata = self._task(task).strata
+            for p, features in asked:
+                strata.of(features).propose(p)
+            strata.update()
+            return strata.standing()
 
     def insert(self, partition: str, text: str, vector: Floats, answer: str) -> int:
         """Store a question whose true answer is known; returns the entry's number."""
@@ -242,7 +241,7 @@ class SemanticTier:
     def standing(self, task: str = "") -> Standing:
         """What is known of a task's hits."""
         with self._lock:
-            return self._task(task).certifier.standing()
+            return self._task(task).strata.standing()
 
     def _task(self, name: str) -> _Task:
         if name not in self._tasks:
@@ -268,16 +267,21 @@ class SemanticTier:
         if candidate.entry is None:
             return "miss", f"veto: {', '.join(candidate.vetoes)}", None
         state.proposals += 1
+        if state.change.note(candidate.features):
+            state.strata.withdraw()
         if state.proposals % UPDATE_EVERY == 0:
-            state.certifier.update()
-        if not state.certifier.propose(p):
-            threshold = state.certifier.threshold
+            state.strata.update()
+        certifier = state.strata.of(candidate.features)
+        if not certifier.propose(p):
+            threshold = certifier.threshold
             return "miss", f"p wrong {p:.4f} over {threshold:.4f}" if threshold else "nothing certified yet", None
-        chance = AUDIT[0] + (AUDIT[1] - AUDIT[0]) * p / state.certifier.threshold
+        if state.change.is_on:
+            return "miss", "other questions than usual are asked", None
+        chance = AUDIT[0] + (AUDIT[1] - AUDIT[0]) * p / certifier.threshold
         if self._draw(text) < chance:
             return "verify", f"audit, one in {1 / chance:.0f}", chance
-        state.certifier.serve(p)
-        return "hit", f"p wrong {p:.4f} within {state.certifier.threshold:.4f}", None
+        certifier.serve(p)
+        return "hit", f"p wrong {p:.4f} within {certifier.threshold:.4f}", None
 
     def _draw(self, text: str) -> float:
         digest = hashlib.blake2b(text.encode(errors="replace"), key=self._key, digest_size=8).digest()
@@ -287,8 +291,5 @@ class SemanticTier:
         answer = elect(voters)
         supporters = sum(voter.answer == answer for voter in voters)
         case = weigh(asked, voters, answer=answer, of_answer=supporters, of_all=of_all, record=Record())
-        return case.entry is not None and state.score.p_wrong(case.features) <= state.certifier.threshold
-
-
-def _by_cosine(voters: Iterable[Voter]) -> tuple[Voter, ...]:
-    return tuple(sorted(voters, key=lambda voter: -voter.cosine)[:NEAREST])
+        certifier = state.strata.of(case.features)
+        return case.entry is not None and state.score.p_wrong(case.features) <= certifier.threshold

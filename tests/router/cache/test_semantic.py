@@ -107,3 +107,18 @@ def test_a_hit_whose_model_was_called_anyway_counts_as_a_label_and_not_as_a_hit(
     tier.learn(hit, answer=str(hit.answer))
     after = tier.standing()
     assert (after.hits, after.labels) == (before.hits - 1, before.labels + 1)
+
+
+def test_a_certified_tier_serves_nothing_to_another_kind_of_questions_and_starts_anew() -> None:
+    tier, chance = SemanticTier(max_error=0.05), np.random.default_rng(4)
+    assert sum(decision.outcome == "hit" for decision in run(tier)[-300:]) > 200
+    decisions = []
+    for number in range(400):
+        vector = chance.standard_normal(64)
+        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        text = "".join(chance.choice(list("qrstuvwxyz"), 12))
+        decisions.append(ask(tier, "p", text, vector, f"alone {number}"))
+    assert [decision.outcome for decision in decisions].count("hit") <= 20  # all before it is noticed
+    assert "other questions than usual are asked" in [decision.reason for decision in decisions[:25]]
+    assert tier.standing().withdrawn == 2
+    assert tier.lookup("p", *question(chance)[:2]).reason == "nothing certified yet"
