@@ -28,6 +28,8 @@ def changed_text(path: Path, changes: Mapping[int, Sequence[str]]) -> str:
     text = path.read_text(encoding="utf-8")
     document = read_yaml(path)
     lines = text.splitlines(keepends=True)
+    if {"include", "environments"} & set(document.values):
+        raise EvalError(f"{path}: with `include` or `environments`, candidates are changed by hand")
     for position, candidates in changes.items():
         number = document.place_of(("rules", position, "candidates"))[0]
         before = list(_rules(document.values)[position]["candidates"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,11 +41,18 @@ class Document:
     places: Mapping[Path_, Place]
     """Place of each value, by its path; a mapping's entry has its key's place."""
     text: str
+    origins: Mapping[Path_, Path] = field(default_factory=dict)
+    """Of paths whose values stand in another file: which."""
 
     def problem(self, where: Path_, message: str) -> str:
         """One line for a mistake at (or nearest above) a path."""
         line, column = self.place_of(where)
-        return f"{self.path}:{line}:{column}: {message}"
+        return f"{self.file_of(where)}:{line}:{column}: {message}"
+
+    def file_of(self, where: Path_) -> Path:
+        """The file in which the value of a path stands."""
+        longest = next((where[:n] for n in range(len(where), 0, -1) if where[:n] in self.origins), None)
+        return self.path if longest is None else self.origins[longest]
 
     def place_of(self, where: Path_) -> Place:
         """The place of a path, or of what is nearest above it."""
@@ -55,9 +62,10 @@ class Document:
 
     def without_value(self) -> list[Path_]:
         """Keys and list items that stand in the file with nothing behind them."""
-        return [where for where in self.places if where and self._value_at(where) is None]
+        return [where for where in self.places if where and self.value_at(where) is None]
 
-    def _value_at(self, where: Path_) -> Any:
+    def value_at(self, where: Path_) -> Any:
+        """The value of a path that is there."""
         value = self.values
         for step in where:
             value = value[step]

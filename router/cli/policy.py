@@ -73,8 +73,14 @@ def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:
 @policy.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--shipped", "is_shipped", is_flag=True, help="Show the policy that comes with the package.")
-def show(path: Path | None, is_shipped: bool) -> None:
+@click.option("--resolved", is_flag=True, help="As YAML, with includes, the environment (CLEARBAR_ENV) and defaults.")
+def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     """Draw the table: who goes where, at what bar and price."""
+    if resolved:
+        from router.policy.load import show_resolved
+
+        click.echo(show_resolved(_loaded(path, is_shipped).path), nl=False)
+        return
     from rich.console import Console
     from rich.table import Table
 

@@ -58,10 +58,9 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
         findings.append(_warn(policy, f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"))
     if policy.caches_alike and (reason := _no_embedder()):
         findings.append(_warn(policy, f"cache: requests that are only alike are not looked up: {reason}"))
-    for rule, line in zip(policy.rules, policy.rule_lines, strict=True):
+    for rule, path, line in zip(policy.rules, policy.rule_files, policy.rule_lines, strict=True):
         findings += [
-            Finding(level="evidence", text=f"{policy.path}:{line}: {text}")
-            for text in _gaps(policy, rule, now, carries)
+            Finding(level="evidence", text=f"{path}:{line}: {text}") for text in _gaps(policy, rule, now, carries)
         ]
     return findings
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from router.config import Document, Path_, read_yaml, shown, suggestion, validated
+from router.config import Document, Path_, shown, suggestion, validated
 from router.errors import ConfigurationError, PolicyError
+from router.policy.compose import Composed, compose
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.match import Table, compiled
 from router.policy.picks import picked
@@ -30,8 +31,12 @@ class Policy:
     """A routing table, checked and ready to be matched."""
 
     path: Path
+    files: tuple[Path, ...]
+    """The file, and those that it includes."""
+    environment: str | None
+    """Which of its environments this is."""
     version: str
-    """First 12 hex digits of the SHA-256 of the file's text, all evidence and the price book's part in it."""
+    """First 12 hex digits of the SHA-256 of the files' text, the environment, all evidence and the book's prices."""
     models: Mapping[str, ModelEntry]
     tasks: Mapping[str, TaskEntry]
     rules: tuple[Rule, ...]
@@ -50,7 +55,9 @@ class Policy:
     """First 12 hex digits of the SHA-256 of models, tasks, rules and evidence: as `version`, but a changed `cache`,
     comment or layout leaves it as it is, so that what shadow has learned serves when it is turned on."""
     rule_lines: tuple[int, ...]
-    """Line of each rule in the file."""
+    """Line of each rule in its file."""
+    rule_files: tuple[Path, ...]
+    """The file of each rule."""
     data: Data
     """What is kept of prompts and answers."""
     learning: Learning
@@ -116,7 +123,9 @@ class Policy:
 
     def rule_name(self, position: int) -> str:
         """A rule's name, else its place in the file."""
-        return self.rules[position].name or f"rule {position + 1} (line {self.rule_lines[position]})"
+        file = self.rule_files[position]
+        where = "" if file == self.path else f"{file.name} "
+        return self.rules[position].name or f"rule {position + 1} ({where}line {self.rule_lines[position]})"
 
     def bar_of(self, rule: Rule, task: str | None) -> Bar:
         """The rule's bar, else the task's, else none (0)."""
@@ -150,21 +159,22 @@ def shipped_policies() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "policies"
 
 
-def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """Read and check a policy file.
+def load_policy(path: str | os.PathLike[str], environment: str | None = None) -> Policy:
+    """Read and check a policy file, with what it includes.
+
+    Args:
+        path: of the file.
+        environment: one of its `environments`; default CLEARBAR_ENV, which a file without environments passes over.
 
     Raises:
         PolicyError: with one line per mistake: file, line, column, value and remedy.
     """
-    document = read_yaml(Path(path))
-    # An empty `when: {task: }` would match everything; an author who leaves a value out gets no default by accident.
-    if empty := document.without_value():
-        raise PolicyError(*(document.problem(where, _no_value(where)) for where in empty))
-    document = _listed_models(document)
-    file = validated(PolicyFile, document)
-    problems = _contradictions(file, document)
-    if problems:
-        raise PolicyError(*problems)
+    composed = compose(Path(path))
+    environment = _environment(composed, environment)
+    document, file = _checked(composed.of(environment))
+    for other in composed.environments:  # a mistake in one should not wait until that one is served
+        if other != environment:
+            _checked(composed.of(other))
     models = {model.id: model for model in file.models}
     rules = tuple(entry.rule(models) for entry in file.rules)
     folder = document.path.parent
@@ -174,6 +184,8 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     booked = "".join(price.id for known in prices.values() for price in known) if book else ""
     return Policy(
         path=document.path,
+        files=composed.files,
+        environment=environment,
         version=_version(document.text + booked, evidence),
         routes_version=_version(_routes(file, rules), evidence),
         models=models,
@@ -187,6 +199,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         price_books=folder / file.prices,
         deployments={model.id: model.places() for model in file.models},
         rule_lines=tuple(document.places["rules", i][0] for i in range(len(file.rules))),
+        rule_files=tuple(document.file_of(("rules", i)) for i in range(len(file.rules))),
         data=file.data,
         learning=file.learning,
         budgets=Budgets(tuple(entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)),
@@ -196,10 +209,28 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     )
 
 
-def _no_value(where: Path_) -> str:
-    name = where[-1]
-    key = f"key {shown(name)}" if isinstance(name, str) else f"item {name + 1} of the list"
-    return f"{key} has no value; give it one, or remove it"
+def show_resolved(path: str | os.PathLike[str], environment: str | None = None) -> str:
+    """The policy as YAML with includes and an environment put in, and each default as a comment.
+
+    Raises:
+        PolicyError: it does not load.
+    """
+    from router.policy.resolved import resolved
+
+    composed = compose(Path(path))
+    return resolved(*_checked(composed.of(_environment(composed, environment))))
+
+
+def _environment(composed: Composed, given: str | None) -> str | None:
+    return os.environ.get("CLEARBAR_ENV") if given is None and composed.environments else given
+
+
+def _checked(document: Document) -> tuple[Document, PolicyFile]:
+    """A document by its schema, and held against itself."""
+    file = validated(PolicyFile, document)
+    if problems := _contradictions(file, document):
+        raise PolicyError(*problems)
+    return document, file
 
 
 def _routes(file: PolicyFile, rows: Sequence[Rule]) -> str:
@@ -223,32 +254,6 @@ def _prices(model: ModelEntry, book: Book | None) -> tuple[Price, ...]:
         return known
     found = bundled_price(model.call)
     return (found,) if found else ()
-
-
-def _listed_models(document: Document) -> Document:
-    """`models: {small: {call: ...}}` means `models: [{id: small, call: ...}]`."""
-    values = document.values
-    models = values.get("models") if isinstance(values, dict) else None
-    if not isinstance(models, dict):
-        return document
-    for name, body in models.items():
-        if isinstance(body, dict) and "id" in body:
-            raise PolicyError(
-                document.problem(("models", name, "id"), f"the key {shown(name)} is the id here; remove `id`")
-            )
-        if not isinstance(body, dict):
-            raise PolicyError(
-                document.problem(
-                    ("models", name), f"model {shown(name)}: must be keys and values, such as `{{call: ...}}`"
-                )
-            )
-    order = {name: index for index, name in enumerate(models)}
-    listed = [{"id": name, **body} for name, body in models.items()]
-    places = {
-        (path[0], order[str(path[1])], *path[2:]) if path[:1] == ("models",) and len(path) > 1 else path: place
-        for path, place in document.places.items()
-    }
-    return replace(document, values={**values, "models": listed}, places=places)
 
 
 def _contradictions(file: PolicyFile, document: Document) -> list[str]:

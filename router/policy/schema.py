@@ -7,7 +7,7 @@ value that belongs to the language but is not built yet is refused, never ignore
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -252,6 +252,11 @@ class PolicyFile(Section):
     models: Annotated[list[ModelEntry], Field(min_length=1)]
     tasks: dict[Name, TaskEntry] = {}
     rules: Annotated[list[RuleEntry], Field(min_length=1)]
+    include: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
+    """Files, relative to this one, whose models, tasks, rules and budgets stand before those of this file."""
+    environments: dict[Name, dict[str, Any]] = {}
+    """What differs where CLEARBAR_ENV names one of them: changes of models by id, of rules and budgets by name, and of
+    everything else by key."""
     artifact: Name | None = None
     """Directory of a trained artifact, relative to the file."""
     evidence: Name = "evidence"

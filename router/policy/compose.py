@@ -1,0 +1,254 @@
+"""A policy out of several files (`include`), and as one of several environments changes it (`environments`).
+
+Works on values as they were read, before the schema looks at them, and keeps the place of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from router.config import Document, Path_, Place, read_yaml, shown, suggestion
+from router.errors import PolicyError
+
+INCLUDED = ("models", "tasks", "rules", "budgets")
+"""What an included file may say, beside its `version`."""
+MOST_FILES = 20
+_NAMED = {"models": "id", "rules": "name", "budgets": "name"}
+"""Lists whose items an environment changes by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A policy as its schema will see it."""
+
+    document: Document
+    files: tuple[Path, ...]
+    """The file itself, then what it includes."""
+    environments: tuple[str, ...]
+    """All that the file names."""
+
+    def of(self, environment: str | None) -> Document:
+        """The same for one of the environments, or without any.
+
+        Raises:
+            PolicyError: there is no such environment, or it changes what is not there.
+        """
+        return self.document if environment is None else _changed(self.document, environment)
+
+
+def compose(path: Path) -> Composed:
+    """Read a policy file and what it includes.
+
+    Raises:
+        PolicyError: with one line per mistake.
+    """
+    main = _read(path)
+    files, parts = [main.path], []
+    for where, name in _includes(main):
+        part = _included(main, where, name)
+        files.append(part.path)
+        parts.append(part)
+    values = main.values.get("environments") if isinstance(main.values, dict) else None
+    names = tuple(values) if isinstance(values, dict) else ()
+    document = _joined(main, parts) if parts else main
+    return Composed(document=document, files=tuple(files), environments=names)
+
+
+def _read(path: Path) -> Document:
+    document = read_yaml(path)
+    # An empty `when: {task: }` would match everything; an author who leaves a value out gets no default by accident.
+    if empty := document.without_value():
+        raise PolicyError(*(document.problem(where, _no_value(where)) for where in empty))
+    return _listed_models(document)
+
+
+def _no_value(where: Path_) -> str:
+    name = where[-1]
+    key = f"key {shown(name)}" if isinstance(name, str) else f"item {name + 1} of the list"
+    return f"{key} has no value; give it one, or remove it"
+
+
+def _includes(main: Document) -> Iterator[tuple[Path_, str]]:
+    given = main.values.get("include", []) if isinstance(main.values, dict) else []
+    names = given if isinstance(given, list) else [given]
+    if len(names) > MOST_FILES:
+        raise PolicyError(main.problem(("include",), f"include: more than {MOST_FILES} files; join some of them"))
+    for position, name in enumerate(names):
+        where: Path_ = ("include", position)
+        if isinstance(name, str):  # else the schema will say what it has to be
+            yield where, name
+
+
+def _included(main: Document, where: Path_, name: str) -> Document:
+    try:
+        part = _read(main.path.parent / name)
+    except PolicyError as error:
+        if "cannot be read" in str(error):
+            raise PolicyError(main.problem(where, f"include: {error}")) from error
+        raise
+    if not isinstance(part.values, dict):
+        raise PolicyError(f"{part.path}:1:1: expected keys and values at the top, such as `rules: [...]`")
+    known = ["version", *INCLUDED]
+    strange = [key for key in part.values if key not in known]
+    if strange:
+        told = "an included file has only {}; {} belongs in the file that includes it"
+        raise PolicyError(
+            *(part.problem((key,), told.format(", ".join(known), shown(key)) + _meant(key, known)) for key in strange)
+        )
+    for key in INCLUDED:
+        wanted: type = dict if key == "tasks" else list
+        if key in part.values and not isinstance(part.values[key], wanted):
+            form = "keys and values" if key == "tasks" else "a list"
+            raise PolicyError(part.problem((key,), f"{key}: must be {form}"))
+    return part
+
+
+def _meant(key: str, known: list[str]) -> str:
+    hint = suggestion(key, known)
+    return hint if "did you mean" in hint else ""
+
+
+def _joined(main: Document, parts: list[Document]) -> Document:
+    """What is included stands before what the file itself says, so that shared rules come first."""
+    if not isinstance(main.values, dict):
+        return main
+    values = dict(main.values)
+    places = {where: place for where, place in main.places.items() if where[:1] not in {(key,) for key in INCLUDED}}
+    origins: dict[Path_, Path] = {}
+    for key in INCLUDED:
+        sources = [part for part in [*parts, main] if key in part.values]
+        if not sources or not isinstance(main.values.get(key, {} if key == "tasks" else []), dict | list):
+            places |= {where: place for where, place in main.places.items() if where[:1] == (key,)}
+            continue
+        places |= {(key,): sources[-1].places[key,]}
+        joined: Any = {} if key == "tasks" else []
+        for part in sources:
+            if key == "tasks":
+                for name in part.values[key]:
+                    if name in joined:
+                        told = f"task {shown(name)} stands in {origins.get((key, name), main.path)} already"
+                        raise PolicyError(part.problem((key, name), told))
+                joined |= part.values[key]
+            offset = len(joined) if isinstance(joined, list) else 0
+            for where, place in part.places.items():
+                if where[:1] == (key,) and len(where) > 1:
+                    step = where[1] + offset if isinstance(where[1], int) else where[1]
+                    places[key, step, *where[2:]] = place
+                    if part is not main:
+                        origins[key, step] = part.path
+            if isinstance(joined, list):
+                joined += part.values[key]
+        values[key] = joined
+    text = "\n".join(part.text for part in [main, *parts])
+    return replace(main, values=values, places=places, text=text, origins=origins)
+
+
+def _changed(document: Document, environment: str) -> Document:
+    """The document with an environment's changes: mappings key by key, everything else replaced."""
+    known = document.values.get("environments")
+    if not isinstance(known, dict) or environment not in known:
+        names = list(known) if isinstance(known, dict) else []
+        told = f"no environment is called {shown(environment)} (CLEARBAR_ENV){suggestion(environment, names)}"
+        raise PolicyError(document.problem(("environments",), told))
+    here: Path_ = ("environments", environment)
+    changes = known[environment]
+    if not isinstance(changes, dict):
+        raise PolicyError(document.problem(here, f"environment {shown(environment)}: must be keys and values"))
+    for key in ("version", "include", "environments"):
+        if key in changes:
+            raise PolicyError(document.problem((*here, key), f"{key} cannot differ by environment; remove it"))
+    values = dict(document.values)
+    position: dict[tuple[str, str], int] = {}
+    for key, change in changes.items():
+        if key in _NAMED:
+            values[key] = _renamed(document, (*here, key), values.get(key), change, position)
+        else:
+            values[key] = _merged(values.get(key), change)
+    places, origins = _moved(document, here, position)
+    text = f"{document.text}\n# environment {environment}"
+    return replace(document, values=values, places=places, origins=origins, text=text)
+
+
+def _moved(
+    document: Document, here: Path_, position: Mapping[tuple[str, str], int]
+) -> tuple[dict[Path_, Place], dict[Path_, Path]]:
+    """Places and origins with those of an environment's changes put where the changes went."""
+    moved: dict[Path_, Place] = {}
+    replaced: set[Path_] = set()
+    for where, place in document.places.items():
+        target = where[2:]
+        if where[:2] != here or not target:
+            continue
+        if target[0] in _NAMED:
+            if len(target) < 3:
+                continue  # a list and its items keep the place where they are written
+            target = (target[0], position[str(target[0]), str(target[1])], *target[2:])
+        moved[target] = place
+        if not isinstance(document.value_at(where), dict):
+            replaced.add(target)
+    kept = {
+        where: place
+        for where, place in document.places.items()
+        if not any(where[:n] in replaced for n in range(1, len(where)))
+    }
+    origins = dict(document.origins)
+    if origins:
+        origins |= dict.fromkeys(moved, document.path)
+    return {**kept, **moved}, origins
+
+
+def _renamed(
+    document: Document, here: Path_, items: Any, change: Any, position: dict[tuple[str, str], int]
+) -> list[Any]:
+    """A list whose items are changed by name."""
+    key = str(here[-1])
+    by = _NAMED[key]
+    if not isinstance(change, Mapping):
+        raise PolicyError(document.problem(here, f"{key}: must be changes by {by}, such as {{NAME: {{key: value}}}}"))
+    listed = list(items) if isinstance(items, list) else []
+    names = [item.get(by) if isinstance(item, dict) else None for item in listed]
+    for name, one in change.items():
+        if name not in names:
+            known = [known for known in names if isinstance(known, str)]
+            told = f"{key}: none has the {by} {shown(name)}{suggestion(name, known)}"
+            raise PolicyError(document.problem((*here, name), told))
+        if not isinstance(one, Mapping):
+            raise PolicyError(document.problem((*here, name), f"{shown(name)}: must be keys and values to change"))
+        place = position[key, name] = names.index(name)
+        listed[place] = _merged(listed[place], one)
+    return listed
+
+
+def _merged(before: Any, change: Any) -> Any:
+    if not isinstance(before, dict) or not isinstance(change, dict):
+        return change
+    return {**before, **{key: _merged(before.get(key), value) for key, value in change.items()}}
+
+
+def _listed_models(document: Document) -> Document:
+    """`models: {small: {call: ...}}` means `models: [{id: small, call: ...}]`."""
+    values = document.values
+    models = values.get("models") if isinstance(values, dict) else None
+    if not isinstance(models, dict):
+        return document
+    for name, body in models.items():
+        if isinstance(body, dict) and "id" in body:
+            raise PolicyError(
+                document.problem(("models", name, "id"), f"the key {shown(name)} is the id here; remove `id`")
+            )
+        if not isinstance(body, dict):
+            raise PolicyError(
+                document.problem(
+                    ("models", name), f"model {shown(name)}: must be keys and values, such as `{{call: ...}}`"
+                )
+            )
+    order = {name: index for index, name in enumerate(models)}
+    listed = [{"id": name, **body} for name, body in models.items()]
+    places = {
+        (path[0], order[str(path[1])], *path[2:]) if path[:1] == ("models",) and len(path) > 1 else path: place
+        for path, place in document.places.items()
+    }
+    return replace(document, values={**values, "models": listed}, places=places)
