@@ -159,8 +159,8 @@ def test_no_rung_starts_that_cannot_end_in_time_but_the_first_always_does(latest
 
 def taught(serving: router.Router, model: str, seconds: float, *, task: str | None = None) -> None:
     """The router has seen a model take so long, just now."""
-    assert serving._paces is not None
-    serving._paces.note(task, [tried(model, seconds)] * 10, time.time())
+    assert serving._kit.books.paces is not None
+    serving._kit.books.paces.note(task, [tried(model, seconds)] * 10, time.time())
 
 
 def test_a_slow_candidate_is_out_with_its_reason_and_an_unknown_one_is_let_through(tmp_path: Path) -> None:
