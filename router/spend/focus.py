@@ -17,13 +17,14 @@ from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 from router.spend.closing import closings
+from router.spend.closing_read import attempts_of
 from router.spend.focus_charges import charge_rows
 from router.spend.focus_frame import EPOCH, Options, Row, blank_row, month_of
 from router.spend.focus_names import DEVELOPERS, METERS, seller_of
 from router.spend.money import from_pico
 from router.spend.prices import PER_MILLION, STANDARD, Costs, Price
 from router.spend.prices.rates import INPUT_METERS, quantities
-from router.spend.prices.rerate import attempts_between, usage_in
+from router.spend.prices.rerate import usage_in
 from router.types import TAG_NAMES
 
 if TYPE_CHECKING:
@@ -236,14 +237,15 @@ def focus_rows(ledger: Ledger, options: Options, first_us: int, after_us: int) -
     """Rows of a period of the ledger: its calls in the order of time, then its charges.
 
     Args:
-        ledger: read page by page; rows that are written meanwhile may be among them.
+        ledger: read page by page; rows that are written meanwhile may be among them. Archived months are read from
+            their files.
         options: how rows are written.
         first_us: first microsecond since 1970, the beginning of an hour.
         after_us: the first that no longer counts.
     """
     held = closings(ledger)
     calls, charges = ({one.month: one.tables[table].last_seq for one in held} for table in ("attempts", "charges"))
-    yield from Focus(ledger.price, options, calls).rows(attempts_between(ledger.rows, first_us, after_us))
+    yield from Focus(ledger.price, options, calls).rows(attempts_of(ledger, first_us, after_us))
     yield from charge_rows(ledger, options, first_us, after_us, charges)
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from router.spend.closing_read import spans
 from router.spend.focus_check import UNIT
 from router.spend.focus_frame import EPOCH, Options, Row, blank_row, month_of
 from router.spend.focus_names import Seller
@@ -24,9 +25,9 @@ def charge_rows(
     ledger: Ledger, options: Options, first_us: int, after_us: int, last_seq: Mapping[str, int]
 ) -> Iterator[Row]:
     """A row a charge that begins in a period; `last_seq`: by month, the last one that its close covers."""
-    for charge in ledger.rows(
-        "SELECT * FROM charges WHERE at_us >= ? AND at_us < ? ORDER BY seq", (first_us, after_us)
-    ):
+    query = "SELECT * FROM charges WHERE at_us >= ? AND at_us < ? ORDER BY at_us, seq"
+    spanned = spans(ledger, first_us, after_us)
+    for charge in (charge for rows, *period in spanned for charge in rows(query, period)):
         yield _row(options, charge) | {
             "ChargeClass": "Correction"
             if charge["seq"] > last_seq.get(month_of(charge["at_us"]), charge["seq"])

@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import TYPE_CHECKING
 
+from router.spend.closing_read import attempts_of
 from router.spend.money import PICO
 from router.spend.prices import Price
 from router.spend.prices.rates import INPUT_METERS
-from router.spend.prices.rerate import attempts_between, usage_in
+from router.spend.prices.rerate import usage_in
 from router.spend.reconcile_shapes import DAY_US, Line
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _holds(words: list[str], part: list[str]) -> bool:
 def _ledger_cells(ledger: Ledger, first: int, last: int, providers: Collection[str]) -> dict[Key, Cell]:
     cells: dict[Key, Cell] = {}
     prices: dict[str, Price | None] = {}
-    for row in attempts_between(ledger.rows, first * DAY_US, (last + 1) * DAY_US):
+    for row in attempts_of(ledger, first * DAY_US, (last + 1) * DAY_US):
         provider, _, model = row["call"].partition("/")
         if provider not in providers:
             continue

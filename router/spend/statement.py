@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import InvalidRequestError
 from router.spend.closing import adjustments, closings
+from router.spend.closing_read import Rows, month_rows
 from router.spend.money import from_pico
-from router.spend.statement_rows import Reuse, Rows, calls, charges, month_rows, requests, reuses
+from router.spend.statement_rows import Reuse, calls, charges, requests, reuses
 from router.spend.statement_split import CachePolicy, Method, Pool, shares
 
 if TYPE_CHECKING:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from router.errors import InvalidRequestError
-from router.spend.closing_files import read_cells
+from router.spend.closing_read import Rows
 from router.spend.closing_rows import month_us
 from router.types import TAG_NAMES
 
-if TYPE_CHECKING:
-    from router.spend.ledger import Ledger
-
-Rows = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -30,51 +23,6 @@ class Reuse:
     payer: tuple[str | None, ...]
     again: tuple[tuple[str | None, ...], ...]
     """One scope a hit."""
-
-
-@contextmanager
-def month_rows(ledger: Ledger, month: str) -> Iterator[Rows]:
-    """Reads a month's rows: the ledger's, or those of its archived files.
-
-    Raises:
-        InvalidRequestError: the month was archived, and a file is not there.
-    """
-    files = ledger.rows("SELECT part, file FROM archives WHERE month = ?", (month,))
-    if not files:
-        yield ledger.rows
-        return
-    connection = sqlite3.connect(":memory:")
-    try:
-        for row in files:
-            if not Path(row["file"]).is_file():
-                raise InvalidRequestError(f"{month} was archived to {row['file']}, which is not there; bring it back")
-            _load(connection, row["part"], Path(row["file"]))
-            late = ledger.rows(f"SELECT * FROM {row['part']} WHERE at_us >= ? AND at_us < ?", month_us(month))
-            if late:
-                marks = ", ".join("?" * len(late[0]))
-                connection.executemany(f"INSERT INTO {row['part']} ({', '.join(late[0])}) VALUES ({marks})",
-                                       [tuple(one.values()) for one in late])  # fmt: skip
-
-        def rows(query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-            cursor = connection.execute(query, values)
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
-
-        yield rows
-    finally:
-        connection.close()
-
-
-def _load(connection: sqlite3.Connection, table: str, path: Path) -> None:
-    with read_cells(path) as (columns, rows):
-        # Numbers become numbers by the columns' affinity; nothing is null as in the ledger, where it is no number.
-        numeric = ("seq", "at_us", "end_us", "number", "cost_pusd", "attempts")
-        kinds = [f"{name} {'NUMERIC' if name in numeric or name.endswith('_tokens') else 'TEXT'}" for name in columns]
-        connection.execute(f"CREATE TABLE {table} ({', '.join(kinds)})")
-        marks = ", ".join("?" * len(columns))
-        connection.executemany(
-            f"INSERT INTO {table} VALUES ({marks})", ([cell or None for cell in row] for row in rows)
-        )
 
 
 def column(name: str) -> str:

@@ -19,6 +19,7 @@ from router.spend.closing import BEGINNING, adjustments, close_month, closings
 from router.spend.closing_files import archive, named, verify, verify_file
 from router.spend.focus import focus_rows
 from router.spend.focus_frame import Options
+from router.spend.imports_charges import write_charges
 from router.spend.ledger import Ledger
 from router.types import Attempt, Usage
 
@@ -194,6 +195,24 @@ def test_the_newest_row_of_all_is_never_archived(ledger: Ledger, at: Any, tmp_pa
     with pytest.raises(InvalidRequestError, match="holds the newest row of all"):
         archive(ledger, "2026-04", tmp_path)
     assert len(ledger.rows("SELECT 1 FROM attempts")) == 1
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_focus_rows_of_an_archived_month_come_from_its_files(
+    spring: Ledger, at: Any, tmp_path: Path, form: Any
+) -> None:
+    seats = {"vendor": "GitHub", "product": "Copilot", "quantity": "3", "unit_price": "19.5"}
+    write_charges(spring, [{**seats, "month": "2026-03"}, {**seats, "month": "2026-05"}], "seats")
+    close_month(spring, "2026-03")
+    close_month(spring, "2026-04")
+    at(2026, 3, 20)
+    spend(spring, "0.75")
+    period = us(2026, 2, 1), us(2026, 6, 1)
+    before = list(focus_rows(spring, Options(), *period))
+    archive(spring, "2026-05", tmp_path / "old", form)
+    assert list(focus_rows(spring, Options(), *period)) == before
+    assert {row["ChargeClass"] for row in before} == {None, "Correction"}
+    assert [row["BilledCost"] for row in before if row["ChargeCategory"] == "Purchase"] == [Decimal("58.5")] * 2
 
 
 def test_a_lost_archive_is_told(spring: Ledger, tmp_path: Path) -> None:
