@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
-from router.spend.focus_columns import Column, columns
+from router.spend.focus_columns import NOT_WRITTEN, Column, columns
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 """No exponent, no sign for positive numbers, no separators of thousands."""
@@ -56,9 +56,10 @@ def breaches(rows: Iterable[Mapping[str, str]], header: Iterable[str], profile: 
     """
     held, names = columns(profile), set(header)
     for column in held:
-        if not column.is_null_allowed and column.name not in names:
+        if column.is_mandatory and column.name not in names:
             yield Breach(0, column.name, "MUST be present", "missing")
-    known = {column.name for column in held} | set(DRAFT)
+    held = tuple(column for column in held if column.name in names)
+    known = {column.name for column in columns(profile)} | {*DRAFT, *NOT_WRITTEN}
     for name in sorted(names - known):
         if not CUSTOM.fullmatch(name):
             yield Breach(0, name, "a column that FOCUS does not define MUST begin with x_", name)
@@ -128,14 +129,15 @@ def _category(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     category, is_regular = row.get("ChargeCategory"), not row.get("ChargeClass")
     must_be_priced = category in ("Usage", "Purchase") and is_regular
     for name in PRICED:
-        if must_be_priced and not row.get(name):
+        if must_be_priced and name in row and not row[name]:
             yield name, f"MUST NOT be null when ChargeCategory is {category}"
         if category == "Tax" and row.get(name):
             yield name, "MUST be null when ChargeCategory is Tax"
     if category == "Purchase" and row.get("ChargeFrequency") == "Usage-Based":
         yield "ChargeFrequency", "MUST NOT be Usage-Based when ChargeCategory is Purchase"
     for name in ("ConsumedQuantity", "ConsumedUnit"):
-        if category == "Usage" and is_regular and row.get("CommitmentDiscountStatus") != "Unused" and not row.get(name):
+        is_used = category == "Usage" and is_regular and row.get("CommitmentDiscountStatus") != "Unused"
+        if is_used and name in row and not row[name]:
             yield name, "MUST NOT be null when ChargeCategory is Usage"
         if category != "Usage" and row.get(name):
             yield name, "MUST be null when ChargeCategory is not Usage"

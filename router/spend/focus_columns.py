@@ -16,6 +16,17 @@ PROFILES = ("1.2", "1.3")
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 CHARGE_FREQUENCIES = ("One-Time", "Recurring", "Usage-Based")
 PRICING_CATEGORIES = ("Standard", "Dynamic", "Committed", "Other")
+SERVICE_CATEGORIES = (
+    "AI and Machine Learning", "Analytics", "Business Applications", "Compute", "Databases", "Developer Tools",
+    "Identity", "Integration", "Internet of Things", "Management and Governance", "Media", "Migration", "Mobile",
+    "Multicloud", "Networking", "Security", "Storage", "Web", "Other",
+)  # fmt: skip
+NOT_WRITTEN = (
+    "AllocatedMethodDetails", "AllocatedMethodId", "AllocatedResourceId", "AllocatedResourceName", "AllocatedTags",
+    "AvailabilityZone", "CapacityReservationId", "CapacityReservationStatus", "ContractApplied", "RegionId",
+    "RegionName", "ResourceId", "ResourceName", "ResourceType",
+)  # fmt: skip
+"""Columns that FOCUS defines and a router has nothing for."""
 COST_STATUSES = ("Estimated", "Reported", "Unknown")
 """Of `x_CostStatus`: by tokens we counted, by the provider's tokens, without a price."""
 
@@ -27,26 +38,28 @@ class Column:
     name: str
     kind: Kind = "text"
     is_null_allowed: bool = True
+    is_mandatory: bool = False
+    """Whether every file MUST have it; conditional and recommended columns only follow their rules where they are."""
     allowed: tuple[str, ...] = ()
     since: str = "1.2"
 
 
 def _needed(name: str, kind: Kind = "text", **more: Any) -> Column:
-    return Column(name=name, kind=kind, is_null_allowed=False, **more)
+    return Column(name=name, kind=kind, is_null_allowed=False, is_mandatory=True, **more)
 
 
 _ALL = (
     _needed("BilledCost", "decimal"),
     _needed("BillingAccountId"),
-    Column(name="BillingAccountName"),
+    Column(name="BillingAccountName", is_mandatory=True),
     Column(name="BillingAccountType"),
     _needed("BillingCurrency"),
     _needed("BillingPeriodEnd", "time"),
     _needed("BillingPeriodStart", "time"),
     _needed("ChargeCategory", allowed=CHARGE_CATEGORIES),
-    Column(name="ChargeClass", allowed=("Correction",)),
-    Column(name="ChargeDescription"),
-    _needed("ChargeFrequency", allowed=CHARGE_FREQUENCIES),
+    Column(name="ChargeClass", is_mandatory=True, allowed=("Correction",)),
+    Column(name="ChargeDescription", is_mandatory=True),
+    Column(name="ChargeFrequency", is_null_allowed=False, allowed=CHARGE_FREQUENCIES),
     _needed("ChargePeriodEnd", "time"),
     _needed("ChargePeriodStart", "time"),
     Column(name="CommitmentDiscountCategory", allowed=("Spend", "Usage")),
@@ -68,15 +81,15 @@ _ALL = (
     Column(name="PricingCategory", allowed=PRICING_CATEGORIES),
     Column(name="PricingCurrency"),
     Column(name="PricingCurrencyContractedUnitPrice", kind="decimal"),
-    _needed("PricingCurrencyEffectiveCost", "decimal"),
+    Column(name="PricingCurrencyEffectiveCost", kind="decimal", is_null_allowed=False),
     Column(name="PricingCurrencyListUnitPrice", kind="decimal"),
-    Column(name="PricingQuantity", kind="decimal"),
-    Column(name="PricingUnit"),
+    Column(name="PricingQuantity", kind="decimal", is_mandatory=True),
+    Column(name="PricingUnit", is_mandatory=True),
     _needed("ProviderName"),
     _needed("PublisherName"),
-    _needed("ServiceCategory", allowed=("AI and Machine Learning",)),
+    _needed("ServiceCategory", allowed=SERVICE_CATEGORIES),
     _needed("ServiceName"),
-    _needed("ServiceSubcategory", allowed=("Generative AI",)),
+    Column(name="ServiceSubcategory", is_null_allowed=False),
     Column(name="SkuId"),
     Column(name="SkuMeter"),
     Column(name="SkuPriceDetails", kind="json"),

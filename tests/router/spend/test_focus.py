@@ -246,6 +246,17 @@ def test_the_checker_sees_missing_and_foreign_columns() -> None:
     assert ("EffectiveCost", "MUST be present") in found
     assert ("Mine", "a column that FOCUS does not define MUST begin with x_") in found
     assert not any(column == "x_Mine" for column, _ in found)
+    assert {("ChargeClass", "MUST be present"), ("PricingQuantity", "MUST be present")} <= found
+    assert not any(column in ("SkuId", "ChargeFrequency") for column, _ in found)  # these are conditional
+
+
+def test_the_checker_takes_columns_that_only_others_have(ledger: Ledger) -> None:
+    book(ledger, Price(input=Decimal(1), output=Decimal(1)), Usage(input_tokens=5, output_tokens=0))
+    (row,) = told(ledger)
+    left_out = ("SkuId", "SkuMeter", "SkuPriceId", "SkuPriceDetails", "ConsumedQuantity", "ConsumedUnit", "Tags")
+    other = {name: as_text(value) for name, value in row.items() if name not in left_out and not name.startswith("x_")}
+    other |= {"RegionId": "eu-central-1", "ServiceCategory": "Compute", "ServiceSubcategory": "Virtual Machines"}
+    assert list(breaches([other], other)) == []
 
 
 def test_parquet_refuses_what_it_would_round(tmp_path: Path) -> None:
