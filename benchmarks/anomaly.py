@@ -72,7 +72,7 @@ def main() -> None:
     tallies = {name: Tally() for name in rules}
     for number, (kind, plants) in enumerate(MONTHS.items()):
         for seed in range(options.months):
-            month = Month(traffic(DAYS, 100 * (number + 1) + seed, plants))
+            month = Month(traffic(DAYS, 10_000 * (number + 1) + seed, plants))
             for name, rule in rules.items():
                 tallies[name].add(kind, plants, rule(month), month)
         print(kind, {name: tally.shown(kind) for name, tally in tallies.items()})

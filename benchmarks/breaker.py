@@ -85,9 +85,10 @@ class Watch:
         known[run] = now if before is None else {name: max(before[name], now[name]) for name in READINGS}
         return True
 
-    def longest_circle(self, workflow: str) -> float:
-        """The longest that a run of a workflow has shown so far, runs that were stopped left out."""
-        return max((p["cycle"] for run, p in self._peaks[workflow].items() if run not in self.tripped), default=0)
+    def longest_circle(self, workflow: str, now_s: float) -> float:
+        """The longest that a run of a workflow has shown so far, of those that count as normal."""
+        known = self._peaks[workflow].items()
+        return max((peaks["cycle"] for run, peaks in known if self._counts(run, peaks, now_s)), default=0)
 
     def _learned(self, call: SimCall) -> dict[str, Limit]:
         key = call.workflow, int(call.at_s // 3600)
@@ -147,7 +148,7 @@ def planted(days: int, seed: int, shadow_days: float) -> dict[str, Any]:
             continue
         one = seen.setdefault(call.run_id, {
             "workflow": call.workflow, "began": call.at_s, "sent": 0, "usd": 0.0, "lost_usd": 0.0,
-            "normal": watch.longest_circle(call.workflow),
+            "normal": watch.longest_circle(call.workflow, call.at_s),
         })  # fmt: skip
         is_sent = watch.sees(call)
         one["sent"] += is_sent

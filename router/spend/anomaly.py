@@ -222,4 +222,7 @@ def _middle(values: Sequence[tuple[int, float]], *, weekend: bool) -> float:
 
 
 def _listed(parts: Mapping[str, Decimal]) -> str:
-    return ", ".join(f"{name} {'+' if usd >= 0 else '-'}${abs(usd):.4g}" for name, usd in parts.items() if usd)
+    """Those that matter."""
+    least = max(abs(usd) for usd in parts.values()) / 100
+    told = sorted(((name, usd) for name, usd in parts.items() if abs(usd) > least), key=lambda part: -abs(part[1]))
+    return ", ".join(f"{name} {'+' if usd >= 0 else '-'}${abs(usd):.4g}" for name, usd in told)

@@ -20,6 +20,8 @@ TRIM = 0.95
 """Of alike hours, what is above this quantile counts as this quantile in their mean."""
 LEAST_SCATTER = 0.05
 """Of square roots of hours relative to the usual one. Steadier scopes exist; their small moves are still no alarm."""
+HEAVY = 2.5
+"""Standard deviations of the logarithm of days' dearest windows that are still no alarm."""
 TAIL = 0.998
 MARGIN = 1.3
 LEAST_SCORE = 4.0
@@ -41,7 +43,7 @@ class Baseline:
     threshold: float
     """Score that is an alarm."""
     record_usd: float
-    """The second largest of the days' dearest windows, as a mean hour: one runaway day sets no record."""
+    """What the dearest window of a day may come to, as a mean hour: see `_record`."""
     hours: int
     """How many it rests on."""
     has_weekends: bool
@@ -110,7 +112,7 @@ def learn(first_hour: int, usd: Sequence[float], window: int = 1) -> Baseline | 
     margin = MARGIN * (1 + WEEK / 4 / count)  # of few hours the tail is not seen yet
     return Baseline(
         window=window, level_usd=levels[0], means=means, noise=noise,
-        threshold=max(LEAST_SCORE, margin * _quantile(scores, TAIL)), record_usd=dearest[-2:][0],
+        threshold=max(LEAST_SCORE, margin * _quantile(scores, TAIL)), record_usd=_record(dearest),
         hours=count, has_days=has_days, has_weekends=has_weekends,
     )  # fmt: skip
 
@@ -147,6 +149,19 @@ def _trimmed_mean(values: Sequence[float]) -> float:
 
 def _quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
+
+
+def _record(dearest: Sequence[float]) -> float:
+    """The second largest of the days' dearest windows, because one runaway day sets no record; more in a heavy tail.
+
+    In logarithms, the tail is taken for a normal one. Its deviation is told by the days above the 64 % quantile, which
+    is the median where week-ends are quiet.
+    """
+    logs = [math.log(usd) for usd in dearest if usd > 0]
+    if not logs:
+        return 0.0
+    middle = _quantile(logs, 0.64)
+    return max(dearest[-2:][0], math.exp(middle + HEAVY * (_quantile(logs, 0.9) - middle) / 1.08))
 
 
 def _kind(hour: int, *, has_days: bool, has_weekends: bool) -> int:

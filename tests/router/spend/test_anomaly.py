@@ -56,11 +56,20 @@ def test_what_comes_every_week_at_this_hour_is_usual() -> None:
     assert judged(usual(28 * 24), 62.0) is not None
 
 
-def test_a_smaller_rise_shows_over_six_hours() -> None:
+def test_six_hours_together_show_what_the_last_one_does_not() -> None:
     hours = usual(28 * 24 + 10)
     baselines = [one for size in WINDOWS if (one := learn(MONDAY, hours, size))]
-    found = sudden(SCOPE, baselines, MONDAY + len(hours) + 6, lambda length: 14.5 * min(length, 6.0))
+    found = sudden(SCOPE, baselines, MONDAY + len(hours) + 6, lambda length: 6.0 * length if length < 6 else 120.0)
     assert found is not None and found.until - found.since == 6
+    assert "6 hours cost $120" in found.shown()
+
+
+def test_where_days_differ_much_more_is_needed_than_a_record() -> None:
+    steady, wild = usual(28 * 24), usual(28 * 24)
+    for day in range(28):
+        wild[day * 24 + 12] = 12.0 * 1.5 ** (day % 5)
+    limits = [one.record_usd for hours in (steady, wild) if (one := learn(MONDAY, hours))]
+    assert limits[0] < 20 and limits[1] > 1.2 * 12.0 * 1.5**4
 
 
 def test_little_history_is_used_and_said() -> None:
