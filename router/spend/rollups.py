@@ -124,7 +124,8 @@ class Rollups:
         self._make_good()
         listed = ", ".join(f"MAX({name})" for name in METERS)
         with self._db.snapshot() as connection:
-            kept = connection.execute(f"SELECT {listed} FROM cells").fetchone()
+            days = CUBES[0].levels[-1].number  # each row is in one of them
+            kept = connection.execute(f"SELECT {listed} FROM cells WHERE level = ?", (days,)).fetchone()
             tail = connection.execute(
                 f"SELECT {listed} FROM attempts WHERE seq > ?", (rolled_to(connection, "attempts"),)
             ).fetchone()
