@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from router._caches import Caches, Visit
 from router.cache.exact import Entry
+from router.canaries import Canaries
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
 from router.errors import (
@@ -24,6 +25,7 @@ from router.errors import (
 )
 from router.flow import LEAST_TIME_S, Flow, Heard
 from router.pace import PaceMemory
+from router.policy import Canary
 from router.policy.traits import UsedOf, used_unknown
 from router.sessions import Session, Sessions
 from router.spend.budget import Denial
@@ -60,11 +62,15 @@ class Books:
     breaker: Breaker | None
     """None: the policy has no run stopped."""
     sessions: Sessions
+    canaries: Canaries | None
+    """None: the policy has none."""
 
     def known(self, request: Request) -> Known:
         """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
         known = self.memory.known(request, time.monotonic())
         known = replace(known, used=self.used(request), session=self.sessions.model)
+        if self.canaries is not None:
+            known = replace(known, canary=self.canaries.stopped)
         return known if self.paces is None else replace(known, pace=self.paces.known(time.time()))
 
     def used(self, request: Request) -> UsedOf:
@@ -90,6 +96,8 @@ class Journey:
         self.visit = Visit(caches, request, self.started_s, is_async=is_async)
         self._sessions, self._is_quiet = books.sessions, False
         self._session: Session | None = None
+        self._canaries = books.canaries
+        self._canary: Canary | None = None
         self._sent_s = self.started_s
         self._is_settled = False
         self._listener: Listener | None = None
@@ -98,6 +106,7 @@ class Journey:
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]]) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision, self._listener = ruling.decision, ruling.listener
+        self._canary = ruling.canary
         self._session, self._is_quiet = ruling.session, ruling.data.log == "none"
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
         self.visit.follow(ruling)
@@ -271,6 +280,15 @@ class Journey:
         """The attempts at the request itself; a verifier's have another prompt and a few tokens of answer."""
         return [attempt for attempt in self.meter.attempts if attempt.role == "answer"]
 
+    def _tell_canary(self) -> None:
+        """Say whether the model on trial answered, where it was asked and nobody broke off."""
+        decision = self.decision
+        if self._canaries is None or self._canary is None or decision is None or decision.canary is None:
+            return
+        ends = [one.outcome for one in self.meter.attempts if one.model == self._canary.model]
+        if "ok" in ends or "error" in ends:
+            self._canaries.heard(decision.canary, "errors", float("ok" in ends), 1 - self._canary.rollback.errors)
+
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._texts is not None and self.decision is not None and not self._is_quiet:
             self._texts.keep(self.request, self.decision.task.task, payload)
@@ -281,6 +299,7 @@ class Journey:
             error = error.partition(":")[0]  # a provider's message may quote the prompt
         if self._listener is not None and self._listener.verdicts and self.decision is not None:
             self.decision = replace(self.decision, verdicts=self._listener.verdicts)
+        self._tell_canary()
         if self._breaker is not None and self._is_in_run:
             self._breaker.paid(self.request, attempts)
         if self._paces is not None and self.decision is not None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from router._caches import Caches
 from router._journey import Books
 from router.cache.aside import Aside
 from router.cache.exact import ExactCache
 from router.cache.flights import Flights
+from router.canaries import Canaries
 from router.decide import Ruling, decide
 from router.errors import ConfigurationError
 from router.pace import RECENT_S, PaceMemory
@@ -54,6 +57,15 @@ class Kit:
             self.books.squeezed(request),
         )  # fmt: skip
 
+    def heard(self, row: Mapping[str, Any], score: float) -> None:
+        """Tell a canary, if one of the policy wrote the answer, what somebody thought of it."""
+        name = json.loads(row["decision"] or "{}").get("canary")
+        canary = self.policy.canaries.get(name) if name is not None else None
+        least = canary.rollback.quality if canary is not None else None
+        if canary is None or self.books.canaries is None or least is None or row["model_served"] != canary.model:
+            return
+        self.books.canaries.heard(name, "quality", score, least)
+
     def close(self) -> None:
         """Close its files."""
         if self.books.texts is not None:
@@ -83,6 +95,7 @@ def make_kit(path: Path, folder: Path, ledger: Ledger) -> Kit:
         till=Till(policy.budgets, ledger.holds) if policy.budgets.each else None,
         breaker=_breaker(folder, ledger, policy),
         sessions=Sessions(),
+        canaries=Canaries(ledger) if policy.canaries else None,
     )
     caches = Caches(
         exact=ExactCache(TextStore(folder / "cache")) if policy.caches_exactly else None,

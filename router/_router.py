@@ -107,9 +107,11 @@ class Router:
         """
         if not isinstance(score, (int, float)) or not 0 <= score <= 1:
             raise InvalidRequestError(f"score must be from 0 to 1, got {score!r}")
-        if self.ledger.request(decision_id) is None:
+        row = self.ledger.request(decision_id)
+        if row is None:
             raise InvalidRequestError(f"no request has the id {decision_id!r}; it is `completion.id`")
         self.ledger.append_feedback(decision_id, score)
+        self._kit.heard(row, score)
 
     def reject(self, decision_id: str) -> None:
         """Note that an answer was wrong (feedback 0), and forget it where it was cached.

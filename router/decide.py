@@ -18,7 +18,7 @@ from router.facts import facts_of
 from router.learned import Foresight, LearnedPlan, learned_plan, strategies_of
 from router.offers import Sheet
 from router.pace import TimeLimit
-from router.policy import ANYTHING, OFF, Bar, Caching, Policy, Rule, RuleData, Traits, match
+from router.policy import ANYTHING, OFF, Bar, Caching, Canary, Policy, Rule, RuleData, Traits, match
 from router.select import Offer, cheapest_first, clearing_alone, plan, staying
 from router.sessions import Session
 from router.spend.meter import choices_of
@@ -52,6 +52,8 @@ class Ruling:
     """Models whose stored answers clear the bar that holds for this request; only known where they may be served."""
     listener: Listener | None = None
     """Hears the answers where the plan is a cascade."""
+    canary: Canary | None = None
+    """The model on trial that takes the request."""
     session: Session | None = None
     """The session that the answer belongs to, where the rule is sticky."""
     data: RuleData = ANYTHING
@@ -104,6 +106,8 @@ def decide(
     session = _session(request, route)
     settled = known.session(session) if session is not None else None
     stays: str | None = None
+    tried: Canary | None = None
+    trial = _trial(request, route, known) if squeezed is None else None
     time = _time_limit(route, guess, predictor, known)
     if route.rule is not None:
         foresight = _foresight(request, guess, predictor, route)
@@ -130,10 +134,9 @@ def decide(
         if squeezed is not None and route.rule.strategy == "fixed":
             offers = cheapest_first(offers)
         if squeezed is None:
-            first = learned.order[0] if isinstance(learned, LearnedPlan) else None
-            stays = _stays(settled, offers, route.rule, bar, first)
-        if stays is not None and isinstance(learned, LearnedPlan) and learned.order != (stays,):
-            learned, audited = f"the session stays with {stays}, which clears the bar by itself", 1.0
+            tried, fallback = _tried(trial, sheet, fallback)
+            stays = _stays(settled, offers, route.rule, bar, learned) if tried is None else None
+            learned, audited = _led(tried, stays, trial, learned, audited)
         order, candidates = plan(
             offers,
             strategy=route.rule.strategy,
@@ -141,13 +144,14 @@ def decide(
             fallback=fallback,
             learned=learned.order if isinstance(learned, LearnedPlan) else (),
         )
-    if stays is not None and session is not None and stays != order[0]:
-        order, candidates = staying(stays, order, candidates, "the session's model")
+    if (first := tried.model if tried is not None else stays) is not None:
+        why = "the session's model" if tried is None else tried.shown()
+        order, candidates = staying(first, order, candidates, why)
     strategy = learned.strategy if isinstance(learned, LearnedPlan) else route.strategy_alone
     if (
         lessons is not None
         and squeezed is None
-        and stays is None
+        and first is None
         and strategy != "cascade"
         and not _in_tool_loop(request)
     ):
@@ -168,12 +172,14 @@ def decide(
         max_drop=bar.max_drop,
         versus=bar.vs,
         squeezed=squeezed,
-        facts=facts_of(request, now, known, time, traits.asked, settled),
+        facts=facts_of(request, now, known, time, traits.asked, settled, trial.stopped if trial else None),
+        canary=tried.key(route.name) if tried is not None else None,
         max_latency_ms=time.most_ms if time is not None else None,
         data=(route.rule.data.shown() or None) if route.rule is not None else None,
         verifier=_verifier_note(request, policy, route.rule, predictor, learned),
     )
-    caching = route.rule.cache if route.rule is not None else OFF
+    # What a canary says is nobody else's answer: it may be rolled back.
+    caching = route.rule.cache if route.rule is not None and tried is None else OFF
     clearing: frozenset[str] = frozenset()
     if caching.looks_alike and order:
         # The plan's own choice, or the last rung of a cascade; beside it, whoever clears the bar alone.
@@ -188,7 +194,8 @@ def decide(
         caching=caching,
         clearing=clearing,
         listener=listener,
-        session=session,
+        session=session if tried is None else None,
+        canary=tried,
         data=route.rule.data if route.rule is not None else ANYTHING,
         latest_s=time.most_s if time is not None else None,
     )
@@ -218,6 +225,54 @@ def _offers(sheet: Sheet, rule: Rule, foresight: Foresight | None, *, is_led: bo
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A rule's canary, as one request meets it."""
+
+    canary: Canary
+    is_drawn: bool
+    stopped: str | None
+
+    @property
+    def chance(self) -> float:
+        """The chance of what was drawn."""
+        if self.stopped is not None:
+            return 1.0
+        return self.canary.percent if self.is_drawn else 1.0 - self.canary.percent
+
+
+def _trial(request: Request, route: _Route, known: Known) -> _Trial | None:
+    """Whether a request is its rule's canary's; None where there is none, or the tag is missing that is drawn by."""
+    canary = route.rule.canary if route.rule is not None else None
+    if canary is None:
+        return None
+    value = request.tags.get(canary.by) if canary.by else request.id
+    if value is None:
+        return None
+    stopped = known.canary(canary.key(route.name))
+    return _Trial(canary, stopped is None and canary.draws(route.name, value), stopped)
+
+
+def _tried(trial: _Trial | None, sheet: Sheet, fallback: list[Offer]) -> tuple[Canary | None, list[Offer]]:
+    """The canary, if it takes the request and may have it; and who stands by, with it among them."""
+    if trial is None or not trial.is_drawn:
+        return None, fallback
+    offer = sheet.offer(trial.canary.model, needs_evidence=False)
+    return (None if offer.barred else trial.canary), [*fallback, offer]
+
+
+def _led(
+    tried: Canary | None, stays: str | None, trial: _Trial | None, learned: LearnedPlan | str | None, audited: float
+) -> tuple[LearnedPlan | str | None, float]:
+    """What is left of the learned plan where a canary or a session's model is asked first; with the chance of it."""
+    if tried is not None and trial is not None:
+        return f"canary {tried.model} is asked, whatever was learned", trial.chance
+    audited *= trial.chance if trial is not None and not trial.is_drawn else 1.0
+    if stays is not None and isinstance(learned, LearnedPlan) and learned.order != (stays,):
+        return f"the session stays with {stays}, which clears the bar by itself", audited
+    return learned, audited
+
+
 def _session(request: Request, route: _Route) -> Session | None:
     """The session of a request, where its rule is sticky and its tag is set."""
     sticky = route.rule.sticky if route.rule is not None else None
@@ -225,7 +280,9 @@ def _session(request: Request, route: _Route) -> Session | None:
     return Session(route.name, value, sticky.idle) if sticky is not None and value else None
 
 
-def _stays(settled: str | None, offers: Sequence[Offer], rule: Rule, bar: Bar, first: str | None) -> str | None:
+def _stays(
+    settled: str | None, offers: Sequence[Offer], rule: Rule, bar: Bar, learned: LearnedPlan | str | None
+) -> str | None:
     """The session's model, unless it may not serve, does not clear the bar, or another one saves enough.
 
     Args:
@@ -233,7 +290,7 @@ def _stays(settled: str | None, offers: Sequence[Offer], rule: Rule, bar: Bar, f
         offers: of the rule's candidates.
         rule: sticky, or without a session.
         bar: that holds.
-        first: whom a learned plan would ask; None: the table's first.
+        learned: the learned plan, if one would serve; else the table's first is whom it would switch to.
     """
     able = [offer for offer in offers if offer.barred is None]
     if rule.strategy != "fixed":
@@ -242,7 +299,7 @@ def _stays(settled: str | None, offers: Sequence[Offer], rule: Rule, bar: Bar, f
     usd = {offer.model: offer.expected_cost_usd for offer in offers}
     if rule.sticky is None or settled not in [offer.model for offer in able]:
         return None
-    moves = first if first is not None else able[0].model
+    moves = learned.order[0] if isinstance(learned, LearnedPlan) else able[0].model
     return None if rule.sticky.switches(usd[settled], usd.get(moves)) else settled
 
 

@@ -101,6 +101,8 @@ class Facts:
     warm: tuple[Warm, ...] = ()
     paces: tuple[Pace, ...] | None = None
     """What was known of the candidates' latency; None where the rule does not limit it."""
+    canary: str | None = None
+    """Why the rule's canary had been rolled back; None where it goes on, or there is none."""
     session: str | None = None
     """The model that had answered the session last, where the rule is sticky."""
     asked: Mapping[str, Any] | None = None
@@ -204,6 +206,8 @@ class Decision:
     versus: str | None = None
     data: str | None = None
     """What the rule says of the request's data, in words; None: nothing."""
+    canary: str | None = None
+    """The canary that took the request, as RULE/MODEL."""
     squeezed: str | None = None
     """The budget that asked for cheaper routes, with its share; None where none did."""
     run_stop: str | None = None

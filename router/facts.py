@@ -16,7 +16,7 @@ from router.warmth import Known
 COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")
 PRESENT = ("tools", "functions", "response_format", "web_search_options", "audio")
 """Parameters of which a decision only asks whether they are there."""
-COMPARED = ("task", "rule", "strategy", "bar", "plan", "propensity", "promise", "verifier")
+COMPARED = ("task", "canary", "rule", "strategy", "bar", "plan", "propensity", "promise", "verifier")
 COMPARED_CANDIDATE = (
     "is_in", "reason", "quality", "quality_low", "predicted_low", "predicted_high", "expected_cost_usd",
     "p95_cost_usd", "worst_cost_usd", "propensity", "latency_s",
@@ -27,7 +27,7 @@ CLOSE = 1e-9
 
 def facts_of(
     request: Request, now: datetime, known: Known, time: TimeLimit | None = None,
-    asked: Mapping[str, Any] | None = None, session: str | None = None,
+    asked: Mapping[str, Any] | None = None, session: str | None = None, canary: str | None = None,
 ) -> Facts:  # fmt: skip
     """What of a request matters to its decision, besides its text, task and tags.
 
@@ -38,6 +38,7 @@ def facts_of(
         time: what was known of latency.
         asked: by the rules.
         session: the model that answered its session last.
+        canary: why the rule's canary has been rolled back.
     """
     extra = request.params.get("extra_body")
     counts = {name: value for name in COUNTS if (value := request.params.get(name)) is not None}
@@ -53,6 +54,7 @@ def facts_of(
         warm=known.warm,
         paces=tuple(time.paces.values()) if time is not None else None,
         session=session,
+        canary=canary,
         asked=asked or None,
     )
 
@@ -85,6 +87,7 @@ def known_again(decided: Mapping[str, Any]) -> Known:
     return Known(
         warm=tuple(Warm(**one) for one in facts["warm"]),
         pace=lambda model, _: paces.get(model),
+        canary=lambda _: facts.get("canary"),
         session=lambda _: facts.get("session"),
         asked=facts.get("asked") or {},
     )

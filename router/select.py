@@ -89,8 +89,8 @@ def _candidate(offer: Offer, reason: str, *, is_in: bool, is_foreseen: bool) -> 
 def staying(
     model: str, order: tuple[str, ...], candidates: tuple[Candidate, ...], why: str
 ) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
-    """The same plan, but with one of its models first, for a reason."""
-    (stays,) = [replace(one, reason=why) for one in candidates if one.model == model]
+    """The same plan, but with one of its candidates first, for a reason."""
+    (stays,) = [replace(one, reason=why, is_in=True) for one in candidates if one.model == model]
     return (
         (model, *(one for one in order if one != model)),
         (stays, *(one for one in candidates if one.model != model)),

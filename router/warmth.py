@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from router.canaries import CanaryOf, never_stopped
 from router.decisions import Warm
 from router.pace import PaceOf
 from router.policy.traits import UsedOf, used_unknown
@@ -48,6 +49,8 @@ class Known:
     """How much of a budget is used."""
     session: SessionOf = no_session
     """Who answered a session last."""
+    canary: CanaryOf = never_stopped
+    """Why a canary was rolled back."""
     asked: Mapping[str, Any] = field(default_factory=dict)
     """What an earlier decision about the same request saw, as in `Facts.asked`."""
 

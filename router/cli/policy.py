@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from router.cli.canary import canary
 from router.cli.value import NOT_ENOUGH_EVIDENCE, value
 from router.errors import ArtifactError
 from router.policy import Bar, Policy, Rule, check, find_policy, load_policy, shipped_policies
@@ -116,6 +117,7 @@ def _when(rule: Rule) -> str:
 
 
 policy.add_command(value)
+policy.add_command(canary)
 
 
 @policy.command()

@@ -1,6 +1,7 @@
 """What a routing table is: reading, matching and checking it."""
 
 from router.policy.caching import OFF, Caching
+from router.policy.canary import Canary
 from router.policy.check import Finding, check
 from router.policy.data import ANYTHING, RuleData
 from router.policy.evidence import Evidence, evidence_gap
@@ -14,6 +15,7 @@ __all__ = [
     "OFF",
     "Bar",
     "Caching",
+    "Canary",
     "Evidence",
     "Finding",
     "ModelEntry",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from router.config import Document, Path_, shown, suggestion, validated
 from router.errors import ConfigurationError, PolicyError
+from router.policy.canary import Canary
 from router.policy.compose import Composed, compose
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.match import Table, compiled
@@ -109,6 +110,12 @@ class Policy:
         """The tags that rules look at, or that must be equal for a stored answer."""
         asked = {name for rule in self.rules for one in rule.when.each() for name in one.tags}
         return tuple(sorted(asked.union(*(rule.cache.tags for rule in self.rules))))
+
+    @property
+    def canaries(self) -> Mapping[str, Canary]:
+        """Models on trial, by what their state is kept under."""
+        named = ((self.rule_name(i), rule.canary) for i, rule in enumerate(self.rules))
+        return {canary.key(name): canary for name, canary in named if canary is not None}
 
     @property
     def binds_data(self) -> bool:
@@ -286,6 +293,9 @@ def _contradictions(file: PolicyFile, document: Document) -> list[str]:
                 for j, wanted in enumerate(names)
                 if isinstance(found := picked(wanted, models), str)
             ]
+        if rule.canary is not None and rule.canary.model not in models:
+            told = f"canary: no model has the id {shown(rule.canary.model)}{suggestion(rule.canary.model, ids)}"
+            problems.append(document.problem((*here, "canary", "model"), told))
         asked = rule.when.task
         if rule.bar is None and rule.strategy != "fixed":
             if asked is None:

@@ -15,6 +15,7 @@ from router.policy.alerting import AlertEntry
 from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
+from router.policy.canary import Canary
 from router.policy.conditions import From, Until, When
 from router.policy.data import ANYTHING, RuleData
 from router.policy.picks import Picks, listed
@@ -170,6 +171,9 @@ class RuleKeys(Section):
     max_cost_usd: Amount | None = None
     max_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
     """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
+    canary: Canary | None = None
+    """A model on trial for a share of the requests."""
+    shadow: NotYet = None
     sticky: Sticky | None = None
     """Which requests belong together, and when their model may change."""
     cache: Caching = OFF

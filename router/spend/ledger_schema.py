@@ -224,4 +224,10 @@ CREATE TABLE messages (
 
 CREATE INDEX messages_due ON messages (next_us) WHERE done_us IS NULL;
 """,
+    # How models on trial fare.
+    """
+CREATE TABLE canaries (
+  name TEXT PRIMARY KEY, started_us INTEGER NOT NULL, errors TEXT, quality TEXT, stopped_us INTEGER, why TEXT
+) WITHOUT ROWID;
+""",
 )

@@ -27,7 +27,7 @@ LEVELS = [
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
     ["router.transports"],
-    ["router.pace", "router.sessions"],
+    ["router.canaries", "router.pace", "router.sessions"],
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
     ["router.decide", "router.hindsight", "router.replay", "router.estimate"],
