@@ -19,7 +19,7 @@ LEAST = 100
 """Of them, before anything is ranked."""
 USUAL = 0.6
 """Rank over which a bet wins. At 0.5 it would be fair; over it, small changes pass."""
-STAKES = np.array([0.3, 0.6, 0.9])
+STAKES = (0.3, 0.6, 0.9)
 DOUBT = -2.2
 """Log odds, of p = 0.1: what is less likely to be wrong ranks alike, so that new questions which fit are no change."""
 ALARM, CALM, MOST = 1_000.0, 50.0, 5_000.0
@@ -35,16 +35,20 @@ class Change:
         self.is_on = False
         """Whether other questions are asked than usual."""
         self._usual, self._seen, self._since = np.zeros(REFERENCE), 0, 0
-        self._wealth = np.ones(len(STAKES))
+        self._wealth = [1.0] * len(STAKES)
 
     def note(self, features: NDArray[np.float64]) -> bool:
         """Take in a proposal; True when the change is to stay."""
         at = max(DOUBT, float(features @ shipped()))
         known = self._usual[: min(self._seen, REFERENCE)]
         if len(known) >= LEAST:
-            rank = float(np.count_nonzero(known < at) + np.count_nonzero(known <= at)) / (2 * len(known))
-            self._wealth = np.clip(self._wealth * (1 + STAKES * (rank - USUAL) / USUAL), 1.0, MOST)
-            self.is_on = bool(self._wealth.mean() > (CALM if self.is_on else ALARM))
+            below = np.count_nonzero(known < at) if at > DOUBT else np.count_nonzero(known == DOUBT) / 2
+            won = (below / len(known) - USUAL) / USUAL
+            self._wealth = [
+                min(MOST, max(1.0, wealth * (1 + stake * won)))
+                for wealth, stake in zip(self._wealth, STAKES, strict=True)
+            ]
+            self.is_on = sum(self._wealth) / len(STAKES) > (CALM if self.is_on else ALARM)
         if not self.is_on:
             self._usual[self._seen % REFERENCE] = at
             self._seen, self._since = self._seen + 1, 0
@@ -53,5 +57,5 @@ class Change:
         if self._since < PATIENCE:
             return False
         self.is_on, self._seen, self._since = False, 0, 0
-        self._wealth[:] = 1
+        self._wealth = [1.0] * len(STAKES)
         return True
