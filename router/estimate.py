@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 CONFIDENCE = 0.9
+MOST = 2_000
+"""Of more past requests so many are drawn: each is decided again, and the figures hardly move any more."""
+PAGE = 500
 DRAWS = 400
 RESAMPLES = 1_000
 _Z95 = 1.6449
@@ -68,6 +71,8 @@ class Estimate:
     left: Left
     sources: Mapping[str, int] | None = None
     """Where the lengths of answers came from."""
+    drawn_from: int | None = None
+    """Past requests in all; all sums are of `requests` alone."""
     recorded_usd: float | None = None
     """What the same requests did cost."""
     change: Ratio | None = None
@@ -156,7 +161,8 @@ def again(
     pairs: dict[str, list[float]] = {}
     each: list[float] = []
     with texts_for(policy, predictor, folder) as texts:
-        for row in _served(ledger, since_us, until_us):
+        count, served = _served(ledger, since_us, until_us)
+        for row in served:
             kept = texts.text(row["id"]) if texts is not None else None
             if texts is not None and kept is None:
                 left.without_text += 1
@@ -186,6 +192,7 @@ def again(
         mean_usd=float(np.mean(each)) if each else 0.0,
         total=total(new, CONFIDENCE) if new else Ratio(value=None),
         models=models,
+        drawn_from=count,
         recorded_usd=sum(old),
         change=ratio(new, old, CONFIDENCE) if new else None,
         left=left,
@@ -216,24 +223,36 @@ def _lengths(
     return "", None
 
 
-def _served(ledger: Ledger, since_us: int, until_us: int | None) -> Iterator[dict[str, Any]]:
-    """Answered requests that a policy decided, each with the attempt that answered; a page at a time."""
-    after = 0
+def _served(ledger: Ledger, since_us: int, until_us: int | None) -> tuple[int, Iterator[dict[str, Any]]]:
+    """How many requests were answered, and those of them that a policy decided, each with the attempt that answered."""
     end_us = 1 << 62 if until_us is None else until_us
-    while True:
-        page = ledger.rows(
-            "SELECT * FROM requests WHERE seq > ? AND at_us >= ? AND at_us < ? AND kind = 'chat' AND outcome = 'ok' "
-            "AND cache NOT IN ('exact', 'semantic') AND cost_pusd IS NOT NULL ORDER BY seq LIMIT 1000",
-            (after, since_us, end_us),
+    found = ledger.rows(
+        "SELECT seq FROM requests WHERE at_us >= ? AND at_us < ? AND kind = 'chat' AND outcome = 'ok' "
+        "AND cache NOT IN ('exact', 'semantic') AND cost_pusd IS NOT NULL",
+        (since_us, end_us),
+    )
+    taken = [row["seq"] for row in found]
+    if len(taken) > MOST:
+        taken = sorted(np.random.default_rng(0).choice(taken, MOST, replace=False).tolist())
+    return len(found), _answered(ledger, taken)
+
+
+def _answered(ledger: Ledger, taken: Sequence[int]) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(taken), PAGE):
+        page = taken[start : start + PAGE]
+        marks = ", ".join("?" * len(page))
+        rows = ledger.rows(f"SELECT * FROM requests WHERE seq IN ({marks}) ORDER BY seq", page)  # noqa: S608  marks
+        marks = ", ".join("?" * len(rows))
+        calls = ledger.rows(
+            f"SELECT * FROM attempts WHERE request_id IN ({marks}) AND input_tokens > 0 ORDER BY number",  # noqa: S608
+            [row["id"] for row in rows],
         )
-        for row in page:
+        answers = {(one["request_id"], one["model"]): one for one in calls}  # the last of each
+        for row in rows:
             row["decision"] = json.loads(row["decision"] or "{}")
-            told = [one for one in ledger.attempts(row["id"]) if one["model"] == row["model_served"]]
-            if row["strategy"] in CHOSEN and row["decision"].get("facts") and told and told[-1]["input_tokens"]:
-                yield {**row, "answer": told[-1]}
-        if len(page) < 1000:
-            return
-        after = page[-1]["seq"]
+            answer = answers.get((row["id"], row["model_served"]))
+            if row["strategy"] in CHOSEN and row["decision"].get("facts") and answer:
+                yield {**row, "answer": answer}
 
 
 def _request(row: Mapping[str, Any], messages: str | None) -> Request:

@@ -19,6 +19,10 @@ def add_calls(ledger: Ledger, calls: Iterable[dict[str, Any]]) -> list[str]:
     """
     ids = []
     with ledger.batch() as connection:
+        columns = {
+            table: {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+            for table in ("attempts", "requests")
+        }
         for one in calls:
             at, usd = one.pop("at"), one.pop("usd")
             id = one.pop("id", f"past-{next(_numbers)}")
@@ -30,8 +34,7 @@ def add_calls(ledger: Ledger, calls: Iterable[dict[str, Any]]) -> list[str]:
             request = {"kind": "chat", "outcome": "ok", "cache": "off", "attempts": 1, "latency_s": 0.1, "id": id,
                        "model_served": one.get("model", "small"), "tags": "{}"}  # fmt: skip
             for table, row in (("attempts", attempt), ("requests", request)):
-                columns = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-                given = {name: value for name, value in one.items() if name in columns and name != "attempts"}
+                given = {name: value for name, value in one.items() if name in columns[table] and name != "attempts"}
                 full = {**row, **both, **given}
                 marks = ", ".join("?" * len(full))
                 connection.execute(f"INSERT INTO {table} ({', '.join(full)}) VALUES ({marks})", tuple(full.values()))

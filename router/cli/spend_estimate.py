@@ -105,7 +105,7 @@ def _print(found: Estimate, volume: str | None) -> None:
     if found.requests:
         click.echo(f"one request: half cost at most ${found.p50_usd:.6g}, 95 of 100 at most ${found.p95_usd:.6g}; "
                    f"mean ${found.mean_usd:.6g}")  # fmt: skip
-        of = volume or f"{found.requests:,} requests of the ledger"
+        of = volume or f"{found.requests:,} requests, of {found.drawn_from:,} in the ledger"
         click.echo(f"{of}: ${found.total.value:.6g}{_between(found.total)}")
         click.echo("asked first: " + ", ".join(f"{name} {n / found.requests:.0%}" for name, n in found.models.items()))
     if found.recorded_usd is not None and found.change is not None and found.change.value is not None:
