@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import router
 from router.cli import cli
 from router.spend.ledger import Ledger
 from tests.past import add_calls, days_ago
@@ -65,6 +66,17 @@ def test_budgets_say_why_nobody_knows_when_they_are_gone(state: Path) -> None:
     told = run(state).stdout
     assert "budget runs: not known when it is gone: no sums by the hour are kept of its scope" in told
     assert "budget hourly: not known when it is gone: only windows of a week or a month are foreseen" in told
+
+
+def test_a_budgets_account_has_a_chance_to_be_gone_before_its_window_ends(state: Path) -> None:
+    with router.Router(state.parent / "p.yaml", state):
+        pass  # it books on the accounts what their windows have seen
+    told = {row["scope"]: row for row in json.loads(run(state, "--json").stdout)["budgets"] if row["left_usd"]}
+    assert told["team=search"]["chance"] == 0.0 and told["team=search"]["half"] is None
+    assert told["team=new"]["why"] == "fewer than 14 whole days of history"
+    policy = state.parent / "p.yaml"
+    policy.write_text(policy.read_text().replace("limit_usd: 100000", "limit_usd: 0.5"))
+    assert "gone before in 100% of the futures" in run(state).stdout
 
 
 def test_too_little_history_ends_with_2_and_wrong_options_with_an_error(tmp_path: Path, state: Path) -> None:
