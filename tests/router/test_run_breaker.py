@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,11 @@ def test_in_shadow_a_run_that_ended_a_little_above_its_limit_counts_and_a_loop_d
 
     later_us = max(row["stopped_us"] for row in one.ledger.runs.stopped()) + 2 * 3_600_000_000
     assert one.ledger.runs.limits("w", Breaking(), later_us)["calls"].basis == "from 20 runs of the workflow"
+
+
+def test_threads_of_one_run_are_counted_one_by_one(make: Make, provider: Provider) -> None:
+    one = make()
+    with ThreadPoolExecutor(16) as pool:
+        ends = list(pool.map(lambda _: loop(one, 5), range(16)))
+    assert all(isinstance(end, router.RunStoppedError) for end in ends)
+    assert len(provider.requests_for("m")) == 8
