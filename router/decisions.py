@@ -234,6 +234,8 @@ class Decision:
         promise = [f"  {self.promise}"] if self.promise else []
         asked = [f"  {told}"] if self.facts is not None and (told := self.facts.asked_shown()) else []
         asked += [f"  data: {self.data}"] if self.data else []
+        if self.facts is not None and self.facts.canary is not None:
+            asked.append(f"  the canary was rolled back: {self.facts.canary}")
         return "\n".join([head, *asked, *promise, *rows, *self._checked(), *self._timed(), *self._cached()])
 
     def _checked(self) -> list[str]:

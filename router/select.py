@@ -54,16 +54,18 @@ def plan(
     spare = [offer for offer in fallback if offer.barred is None and offer.model not in chosen]
     alone = tuple(dict.fromkeys(offer.model for offer in [*ordered, *spare]))
     judged = {offer.model: offer for offer in [*spare, *offers]}
+    first, asked = alone[0] if alone else None, frozenset(alone)
     reasons = {
-        model: _reason(offer, alone, model in chosen, bool(clearing), strategy, bar) for model, offer in judged.items()
+        model: _reason(offer, model in asked, model == first, model in chosen, bool(clearing), strategy, bar)
+        for model, offer in judged.items()
     }
     reasons |= {o.model: f"fallback, but {o.barred}" for o in fallback if o.barred and o.model not in reasons}
     reasons |= {model: _rung(place, len(learned)) for place, model in enumerate(learned)}
     order = tuple(dict.fromkeys([*learned, *alone]))
     known = {offer.model: offer for offer in [*fallback, *offers]}
-    told = dict.fromkeys([*order, *reasons])  # the plan first, then who is out
+    told, within = dict.fromkeys([*order, *reasons]), frozenset(order)  # the plan first, then who is out
     return order, tuple(
-        _candidate(known[model], reasons[model], is_in=model in order, is_foreseen=bool(learned)) for model in told
+        _candidate(known[model], reasons[model], is_in=model in within, is_foreseen=bool(learned)) for model in told
     )
 
 
@@ -130,10 +132,11 @@ def _by_cost(offer: Offer) -> tuple[bool, Decimal, str]:
     return unknown, offer.expected_cost_usd or Decimal(0), offer.model
 
 
-def _reason(offer: Offer, order: tuple[str, ...], is_ordered: bool, some_clear: bool, strategy: str, bar: float) -> str:
-    if offer.model not in order:
+def _reason(
+    offer: Offer, is_asked: bool, first: bool, is_ordered: bool, some_clear: bool, strategy: str, bar: float
+) -> str:
+    if not is_asked:
         return offer.barred or f"predicted {offer.quality:.2f}, below bar {bar:g} on this request"
-    first = order[0] == offer.model
     if not is_ordered:
         role = "fallback: no candidate stands" if first else "stands by as fallback"
         return f"{role} ({offer.barred})" if offer.barred else role

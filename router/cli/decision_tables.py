@@ -49,6 +49,8 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
     ]
     if told := shown_asked((decision.get("facts") or {}).get("asked")):
         lines.append(f"asked by rules: {told}")
+    if why := (decision.get("facts") or {}).get("canary"):
+        lines.append(f"the canary was rolled back: {why}")
     if decision.get("data"):
         lines.append(f"data: {decision['data']}")
     if decision.get("promise"):

@@ -181,7 +181,7 @@ def load_policy(path: str | os.PathLike[str], environment: str | None = None) ->
     document, file = _checked(composed.of(environment))
     for other in composed.environments:  # a mistake in one should not wait until that one is served
         if other != environment:
-            _checked(composed.of(other))
+            _checked_as(composed.of(other), other)
     models = {model.id: model for model in file.models}
     rules = tuple(entry.rule(models) for entry in file.rules)
     folder = document.path.parent
@@ -230,6 +230,14 @@ def show_resolved(path: str | os.PathLike[str], environment: str | None = None) 
 
 def _environment(composed: Composed, given: str | None) -> str | None:
     return os.environ.get("CLEARBAR_ENV") if given is None and composed.environments else given
+
+
+def _checked_as(document: Document, environment: str) -> None:
+    """Check an environment that is not served now; what is wrong only there says so."""
+    try:
+        _checked(document)
+    except PolicyError as error:
+        raise PolicyError(*(f"{line} (in the environment {shown(environment)})" for line in error.problems)) from None
 
 
 def _checked(document: Document) -> tuple[Document, PolicyFile]:

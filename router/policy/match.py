@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from router.findings import GROUPS
-from router.policy.conditions import COMPARED, BudgetShare, Clock, Conditions, TokenRange
+from router.policy.conditions import COMPARED, DAY_MINUTES, BudgetShare, Clock, Conditions, TokenRange
 from router.policy.traits import Traits
 
 if TYPE_CHECKING:
@@ -157,10 +157,12 @@ def _size(size: TokenRange) -> Check:
 
 
 def _clock(clock: Clock) -> Check:
+    days, zone = frozenset(clock.days), clock.tz
+    is_in = bytes(any(begin <= minute < end for begin, end in clock.hours) for minute in range(DAY_MINUTES))
 
     def is_within(traits: Traits) -> bool:
-        day, minute = traits.clock(clock.tz)
-        return day in clock.days and any(begin <= minute < end for begin, end in clock.hours)
+        day, minute = traits.clock(zone)
+        return day in days and bool(is_in[minute])
 
     return is_within
 

@@ -95,6 +95,7 @@ def test_a_canary_that_fails_is_rolled_back_and_every_request_is_answered(make: 
     facts = answered[-1].decision.facts
     assert facts is not None
     assert facts.canary == why
+    assert f"the canary was rolled back: {why}" in answered[-1].decision.explain()
 
 
 def test_low_scores_roll_it_back_for_every_process(make: Make) -> None:

@@ -163,6 +163,11 @@ def test_each_mistake_is_one_line_with_its_own_file(write: Write, old: str, new:
     assert told in caught.value.problems[0]
 
 
+def test_a_mistake_in_an_environment_that_is_not_served_says_where(write: Write) -> None:
+    with pytest.raises(PolicyError, match=r"'nobody'.*\(in the environment 'dev'\)$"):
+        load_policy(write(("{candidates: small, cache", "{candidates: nobody, cache")))
+
+
 def test_an_unknown_environment_is_told_with_the_known_ones(write: Write) -> None:
     with pytest.raises(PolicyError, match=r"no environment is called 'prd'.*did you mean 'prod'"):
         load_policy(write(), "prd")
