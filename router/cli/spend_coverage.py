@@ -50,7 +50,10 @@ def coverage(
 @click.command()
 @STATE
 def rebuild(state: Path | None) -> None:
-    """Delete the sums by minute, hour and day and make them again from the rows, some 100,000 requests a second."""
+    """Delete the sums by minute, hour and day and make them again from the rows, some 100,000 requests a second.
+
+    Refused once months were archived: their rows are not there to be summed.
+    """
     with open_ledger(folder_of(state)) as ledger:
         ledger.rollups.rebuild()
         (made,) = ledger.rows("SELECT COUNT(*) AS cells FROM cells")

@@ -21,7 +21,7 @@ from router.spend.alerts import Alerts
 from router.spend.holds import Holds
 from router.spend.latencies import latencies
 from router.spend.ledger_schema import METERS, MIGRATIONS
-from router.spend.money import from_pico, to_pico
+from router.spend.money import to_pico
 from router.spend.prices import Price, price_in
 from router.spend.rollups import Rollups, as_rows
 from router.spend.rows import scan
@@ -174,26 +174,6 @@ class Ledger:
             (since_us, limit),
         )
         return rows[::-1]
-
-    def spend_by(self, *names: str) -> list[dict[str, Any]]:
-        """Requests, billed calls, known cost and unpriced calls per group of tag or attempt columns, dearest first.
-
-        Raises:
-            ValueError: a name is no column to group by.
-        """
-        allowed = (*TAG_NAMES, "model", "call")
-        if not names or any(name not in allowed for name in names):
-            raise ValueError(f"cannot group by {', '.join(names) or 'nothing'}; known are {', '.join(allowed)}")
-        columns = ", ".join(names)
-        rows = self.rows(
-            f"SELECT {columns}, COUNT(DISTINCT request_id) AS requests, COUNT(*) AS calls, "
-            # SQLite's sums are 64-bit: in pico-dollars they would end at 9 million USD.
-            f"COALESCE(SUM(cost_pusd / 1000000), 0) AS cost_uusd, COALESCE(SUM(cost_pusd % 1000000), 0) AS rest_pusd, "
-            f"SUM(cost_pusd IS NULL) AS unpriced FROM attempts GROUP BY {columns} ORDER BY {columns}"
-        )
-        for row in rows:
-            row["cost_usd"] = from_pico(row.pop("cost_uusd") * 1_000_000 + row.pop("rest_pusd"))
-        return sorted(rows, key=lambda row: -row["cost_usd"])
 
     def scan(
         self, names: Sequence[str], where: Mapping[str, str] | None = None, since_us: int | None = None,

@@ -1,7 +1,7 @@
 """Sums of the ledger by minute, hour and day, brought forward while rows are written.
 
 Rows are summed in the order in which they were written, each exactly once; what is not summed yet is added from the
-rows themselves, so a report is never behind. Sums are derived: they may be deleted and are made again.
+rows themselves, so a report is never behind. Sums are derived: while all rows are there, they can be made again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from router.errors import InvalidRequestError
 from router.spend.cubes import CUBES, HOUR_US, MINUTE_US, MINUTES, Cube, Stretch, cover, cube_for
 from router.spend.ledger_schema import COUNTS, CUBE_NAMES, METERS
 from router.spend.money import PICO
@@ -69,8 +70,18 @@ class Rollups:
                     return
 
     def rebuild(self) -> None:
-        """Delete all sums and make them again; reports meanwhile read the rows."""
+        """Delete all sums and make them again; reports meanwhile read the rows.
+
+        Raises:
+            InvalidRequestError: months were archived, whose sums could not be made again; nothing is deleted.
+        """
         with self._db.transaction() as connection:
+            gone = [row[0] for row in connection.execute("SELECT DISTINCT month FROM archives ORDER BY month")]
+            if gone:
+                raise InvalidRequestError(
+                    f"the rows of {', '.join(gone)} were archived, so their sums cannot be made again; "
+                    "nothing was deleted"
+                )
             for table in ("cells", "cell_keys", "rolled_to"):
                 connection.execute(f"DELETE FROM {table}")
         self.catch_up()

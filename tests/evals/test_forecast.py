@@ -49,7 +49,7 @@ def test_a_plan_counts_calls_tokens_and_dollars_without_a_call(folder: Path) -> 
     assert found["worst_usd"] == pytest.approx(small["worst_usd"] + large["worst_usd"])
     assert found["minutes"] > 0
     with Router("policy.yaml") as router:
-        assert router.ledger.spend_by("model") == []
+        assert router.ledger.rollups.sums(["model"]) == []
 
 
 def test_a_plan_says_what_each_bar_needs(folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_calls_carry_the_suites_parameters_and_say_that_they_are_evals(
     router = make_router()
     ran(Run(tmp_path / "run"), suite, router, "small", limit=1)
     assert router._transport.calls[0].params["max_tokens"] == 4  # type: ignore[attr-defined]
-    (row,) = router.ledger.spend_by("workflow", "run_id")
+    (row,) = router.ledger.scan(["workflow", "run_id"])
     assert row["workflow"] == "eval" and row["run_id"] == Run(tmp_path / "run").manifest().run_id
 
 

@@ -159,6 +159,17 @@ def test_an_archive_takes_the_rows_out_and_they_still_add_up(spring: Ledger, tmp
     assert march.cost_usd == Decimal("0.25")
 
 
+def test_sums_of_archived_months_are_not_deleted_because_nothing_could_make_them_again(
+    spring: Ledger, tmp_path: Path
+) -> None:
+    close_month(spring, "2026-03")
+    archive(spring, "2026-04", tmp_path / "files")
+    before = spring.rollups.sums(["team"])
+    with pytest.raises(InvalidRequestError, match=r"rows of 2026-03 were archived.*nothing was deleted"):
+        spring.rollups.rebuild()
+    assert spring.rollups.sums(["team"]) == before
+
+
 def test_a_csv_file_is_added_up_without_the_database_and_a_changed_one_is_found(spring: Ledger, tmp_path: Path) -> None:
     march = close_month(spring, "2026-03")
     archive(spring, "2026-04", tmp_path, "csv", keep=True)
