@@ -93,7 +93,7 @@ def ask_every_way(transport: LiteLLMTransport, provider: Provider) -> None:
         call = Call(
             request_id="r", model="small", deployment=Deployment(call=f"{via}/small", api_base=provider.url),
             kind="chat", messages=({"role": "user", "content": "hi"},), params={"metadata": {"a": "b"}, "seed": 1},
-            timeout_s=0.3, stream=stream,
+            timeout_s=1.0, stream=stream,
         )  # fmt: skip
         with contextlib.suppress(ProviderError):
             list(transport.send(call).chunks or ())  # type: ignore[arg-type]
