@@ -30,6 +30,7 @@ LEVELS = [
     ["router.canaries", "router.pace", "router.sessions"],
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
+    ["router.route", "router.foreseen", "router.asked_first"],
     ["router.decide", "router.hindsight", "router.replay", "router.estimate"],
     ["router.net_savings"],
     ["router._request", "router._calls", "router._caches", "router._stream"],
