@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.config import Document, Path_, shown, suggestion, validated
+from router.config import Document, shown, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.canary import Canary
 from router.policy.compose import Composed, compose
+from router.policy.contradictions import contradictions
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.match import Table, compiled
-from router.policy.picks import picked
 from router.policy.schema import Bar, Data, Learning, ModelEntry, PolicyFile, Rule, TaskEntry
 from router.spend.breaker import Breaking
 from router.spend.budget import Budgets
@@ -243,7 +243,7 @@ def _checked_as(document: Document, environment: str) -> None:
 def _checked(document: Document) -> tuple[Document, PolicyFile]:
     """A document by its schema, and held against itself."""
     file = validated(PolicyFile, document)
-    if problems := _contradictions(file, document):
+    if problems := contradictions(file, document):
         raise PolicyError(*problems)
     return document, file
 
@@ -269,76 +269,3 @@ def _prices(model: ModelEntry, book: Book | None) -> tuple[Price, ...]:
         return known
     found = bundled_price(model.call)
     return (found,) if found else ()
-
-
-def _contradictions(file: PolicyFile, document: Document) -> list[str]:
-    """Mistakes that only show when the parts are held against each other."""
-    ids = [model.id for model in file.models]
-    models = {model.id: model for model in file.models}
-    problems = [
-        document.problem(("models", i, "id"), f"model id {shown(name)} stands here for the second time; ids are unique")
-        for i, name in enumerate(ids)
-        if name in ids[:i]
-    ]
-    bars: list[tuple[Path_, Bar]] = [(("tasks", name, "bar"), entry.bar) for name, entry in file.tasks.items()]
-    bars += [(("rules", i, "bar"), rule.bar) for i, rule in enumerate(file.rules) if rule.bar is not None]
-    problems += [
-        document.problem((*here, "vs"), f"vs: no model has the id {shown(bar.vs)}{suggestion(bar.vs, ids)}")
-        for here, bar in bars
-        if bar.vs is not None and bar.vs not in ids
-    ]
-    problems += _budgets_asked(file, document)
-    for i, rule in enumerate(file.rules):
-        here = ("rules", i)
-        if rule.verifier is not None and rule.verifier not in ids:
-            hint = suggestion(rule.verifier, ids)
-            problems.append(
-                document.problem((*here, "verifier"), f"verifier: no model has the id {shown(rule.verifier)}{hint}")
-            )
-        for key, names in (("candidates", rule.candidates), ("fallback", rule.fallback)):
-            problems += [
-                document.problem((*here, key, j), f"{key}: {found}")
-                for j, wanted in enumerate(names)
-                if isinstance(found := picked(wanted, models), str)
-            ]
-        if rule.canary is not None and rule.canary.model not in models:
-            told = f"canary: no model has the id {shown(rule.canary.model)}{suggestion(rule.canary.model, ids)}"
-            problems.append(document.problem((*here, "canary", "model"), told))
-        asked = rule.when.task
-        if rule.bar is None and rule.strategy != "fixed":
-            if asked is None:
-                problems.append(
-                    document.problem(
-                        here,
-                        "a rule that matches every task needs its own bar (`bar: 0.9`; `bar: 0` takes the cheapest), "
-                        "or `strategy: fixed`",
-                    )
-                )
-            for name in asked or ():
-                if name not in file.tasks:
-                    problems.append(
-                        document.problem(
-                            (*here, "when", "task"),
-                            f"task {shown(name)} has no bar: give the rule one or add it under `tasks`"
-                            f"{suggestion(name, list(file.tasks))}",
-                        )
-                    )
-    return problems
-
-
-def _budgets_asked(file: PolicyFile, document: Document) -> list[str]:
-    """Rules that ask for a budget that is not there, or that nobody knows before a model is chosen."""
-    budgets = {one.name: one for one in (entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)}
-    problems = []
-    for i, rule in enumerate(file.rules):
-        for one in rule.when.each():
-            if one.budget is None:
-                continue
-            where, name = ("rules", i, "when", "budget", "name"), one.budget.name
-            if name not in budgets:
-                told = f"budget: no budget is called {shown(name)}{suggestion(name, list(budgets))}"
-                problems.append(document.problem(where, told))
-            elif budgets[name].asks_model:
-                told = f"budget {shown(name)} depends on the model, which no rule knows before it has matched"
-                problems.append(document.problem(where, told))
-    return problems
