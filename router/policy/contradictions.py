@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from router.config import Document, Path_, shown, suggestion
+from router.policy.picks import picked
 from router.policy.schema import Bar, PolicyFile
 
 
