@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import time
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import Moment, minute, named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -75,12 +75,14 @@ def holds(state: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--more", required=True, help="How much more: USD, or a count for the other limits.")
 @click.option("--for", "values", multiple=True, metavar="TAG=VALUE", help="Whose account, where the scope says `*`.")
-@click.option("--until", type=click.DateTime(), help="UTC; default: the end of the window, of a rolling one 24 hours.")
+@click.option(
+    "--until", "until_us", type=Moment(), help="UTC; default: the end of the window, of a rolling one 24 hours."
+)
 @click.option("--note", default="", help="Why.")
 @POLICY
 @STATE
 def approve(
-    name: str, more: str, values: tuple[str, ...], until: datetime | None, note: str, path: Path | None,
+    name: str, more: str, values: tuple[str, ...], until_us: int | None, note: str, path: Path | None,
     state: Path | None,
 ) -> None:  # fmt: skip
     """Allow more on a budget that has a step `approve`; kept in the ledger with your name."""
@@ -101,10 +103,10 @@ def approve(
         raise click.BadParameter("must be above 0", param_hint="--more")
     now_us = time.time_ns() // 1000
     resets_us = one.window.resets_us(now_us) or now_us + 86_400_000_000
-    until_us = resets_us if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1e6)
+    until_us = resets_us if until_us is None else until_us
     with open_ledger(folder_of(state)) as ledger:
         ledger.holds.approve(name, _account(one, values), amount, until_us, by=getpass.getuser(), note=note)
-    click.echo(f"approved {_amount(_scaled(one, amount), one.unit)} more on {name} until {_iso(until_us)}")
+    click.echo(f"approved {_amount(_scaled(one, amount), one.unit)} more on {name} until {minute(until_us)}")
 
 
 @budget.command(name="release")
@@ -139,9 +141,9 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
         return
     for row in rows:
         how = "" if row["mode"] == "on" else " (shadow)"
-        after = "" if row["released_us"] is None else f", released {_iso(row['released_us'])}"
+        after = "" if row["released_us"] is None else f", released {minute(row['released_us'])}"
         click.echo(
-            f"{row['run_id']} of {row['workflow'] or '(no workflow)'}{how}, {_iso(row['stopped_us'])}{after}: "
+            f"{row['run_id']} of {row['workflow'] or '(no workflow)'}{how}, {minute(row['stopped_us'])}{after}: "
             f"{row['trip'].shown()}"
         )
 
@@ -158,7 +160,7 @@ def _budgets(path: Path | None) -> tuple[Budget, ...]:
 def _account(one: Budget, given: tuple[str, ...]) -> str:
     from router.types import TAG_NAMES, Tags
 
-    pairs = dict(value.partition("=")[::2] for value in given)
+    pairs = named_values(given, "--for", "TAG=VALUE")
     for name, allowed in one.scope.items():
         if allowed is None and name not in pairs:
             raise click.BadParameter(
@@ -175,6 +177,8 @@ def _account(one: Budget, given: tuple[str, ...]) -> str:
 
 
 def _row(one: Budget, account: str | None = None, balance: Balance | None = None) -> dict[str, Any]:
+    from router.spend.windows import iso
+
     values = one.values_of(account) if account else {name: "|".join(v) if v else "*" for name, v in one.scope.items()}
     settled, held, more = (balance.settled, balance.held, balance.allowance) if balance else (0, 0, 0)
     limit = one.limit + more
@@ -189,7 +193,7 @@ def _row(one: Budget, account: str | None = None, balance: Balance | None = None
         "held": _scaled(one, held),
         "left": _scaled(one, max(0, limit - settled - held)),
         "used": (settled + held) / limit if limit else 1.0,
-        "resets_at": None if resets_us is None else _iso(resets_us),
+        "resets_at": None if resets_us is None else iso(resets_us),
     }
 
 
@@ -201,7 +205,3 @@ def _scaled(one: Budget, amount: int) -> Decimal | int:
 
 def _amount(amount: Decimal | int, unit: str) -> str:
     return f"${amount:f}" if isinstance(amount, Decimal) else f"{amount:,} {unit}"
-
-
-def _iso(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

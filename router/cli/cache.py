@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from router.cli.cache_files import calibrate, read_tag, replay, warm
+from router.cli.cache_files import calibrate, replay, warm
 from router.cli.cache_look import audit, explain, stats
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import named_values
 from router.types import to_json
 
 
@@ -46,7 +47,7 @@ def purge(
 
     named = {"team": team, "customer": customer, "document": document}
     wanted = {name: value for name, value in named.items() if value is not None}
-    wanted |= dict(map(read_tag, tags))
+    wanted |= named_values(tags, "--tag")
     before_s = None if before is None else before.replace(tzinfo=UTC).timestamp()
     choice = Choice(task=task, model=model, tags=wanted, before_s=before_s)
     what = "all stored answers, and what was learned of them" if choice.is_all else "these stored answers"

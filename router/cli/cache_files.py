@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from router.cli.state import STATE
+from router.cli.values import named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def warm(
     with Router(policy, state) as router:
         done = warm_up(
             router, pairs, source=source or file.stem, before=before, ttl_s=lasts_s, task=task,
-            tags=dict(map(read_tag, tags)), **given,
+            tags=named_values(tags, "--tag"), **given,
         )  # fmt: skip
     click.echo(
         to_json(done)
@@ -122,14 +123,6 @@ def calibrate(pairs: Path, max_error: float, as_json: bool) -> None:
     table = read_texts(pairs, "a", "b", flag="same")
     found = measure(table["a"].to_pylist(), table["b"].to_pylist(), table["same"].to_pylist(), max_error=max_error)
     click.echo(to_json(found) if as_json else found.text())
-
-
-def read_tag(given: str) -> tuple[str, str]:
-    """NAME=VALUE as a pair."""
-    name, is_given, value = given.partition("=")
-    if not name or not is_given:
-        raise click.BadParameter(f"{given!r} is no NAME=VALUE", param_hint="--tag")
-    return name, value
 
 
 def read_texts(path: Path, *columns: str, flag: str | None = None) -> pa.Table:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.cache_files import FILE, read_tag
+from router.cli.cache_files import FILE
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def explain(
     from router.cache.seen import see
 
     before = [] if system is None else [{"role": "system", "content": system}]
-    request = chat_request([*before, {"role": "user", "content": text}], task=task, tags=dict(map(read_tag, tags)))
+    request = chat_request([*before, {"role": "user", "content": text}], task=task, tags=named_values(tags, "--tag"))
     with Router(policy, state) as one:
         ruling = one._kit.decide(request)
         if one._kit.caches.alike is None or not ruling.caching.looks_alike:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -49,16 +50,12 @@ def explain(
 
         with Router(policy, folder) as router:
             decision = router.explain(
-                [{"role": "user", "content": text or ""}], task=task, model=model, tags=dict(map(_pair, tags))
+                [{"role": "user", "content": text or ""}],
+                task=task,
+                model=model,
+                tags=named_values(tags, "--tag"),
             )
         _show(json.loads(to_json(decision)), None, as_json=as_json)
-
-
-def _pair(given: str) -> tuple[str, str]:
-    name, is_given, value = given.partition("=")
-    if not name or not is_given:
-        raise click.BadParameter(f"{given!r} is no NAME=VALUE", param_hint="--tag")
-    return name, value
 
 
 def _show(decision: Any, past: dict[str, Any] | None, *, as_json: bool) -> None:

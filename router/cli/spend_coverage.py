@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from router.cli.spend_report import Ago
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import Ago
 from router.types import to_json
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import Moment
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ _LEFT = (
 @click.option("--requests-per-day", type=click.IntRange(1), help="Volume of requests like those in PROMPTS.")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1), help="Of the volume.")
 @click.option("--replay", "is_replay", is_flag=True, help="Past requests of the ledger instead, under this policy.")
-@click.option("--since", type=click.DateTime(), help="With --replay: from then on (UTC); default 30 days ago.")
-@click.option("--until", type=click.DateTime(), help="With --replay: before then (UTC).")
+@click.option("--since", "since_us", type=Moment(), help="With --replay: from then on (UTC); default 30 days ago.")
+@click.option("--until", "until_us", type=Moment(), help="With --replay: before then (UTC).")
 @click.option("--policy", "path", type=click.Path(path_type=Path), help="Decides and prices; default as for the "
                                                                        "library.")  # fmt: skip
 @STATE
@@ -42,7 +43,7 @@ _LEFT = (
 @click.pass_context
 def estimate(
     ctx: click.Context, prompts: Path | None, requests_per_day: int | None, days: int, is_replay: bool,
-    since: datetime | None, until: datetime | None, path: Path | None, state: Path | None, as_json: bool,
+    since_us: int | None, until_us: int | None, path: Path | None, state: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Estimate what PROMPTS (JSONL: prompt or messages, and task, output_tokens, max_tokens) cost at a volume.
 
@@ -61,11 +62,10 @@ def estimate(
     predictor = Predictor.load(policy.artifact) if policy.artifact is not None else None
     folder, now = folder_of(state), datetime.now(UTC)
     if prompts is None:
-        start = since.replace(tzinfo=UTC) if since else now - timedelta(days=30)
-        end_us = int(until.replace(tzinfo=UTC).timestamp() * 1e6) if until else None
+        if since_us is None:
+            since_us = int((now - timedelta(days=30)).timestamp() * 1e6)
         with open_ledger(folder) as ledger:
-            found = again(ledger, policy, predictor, now, folder, since_us=int(start.timestamp() * 1e6),
-                          until_us=end_us)  # fmt: skip
+            found = again(ledger, policy, predictor, now, folder, since_us=since_us, until_us=until_us)
     else:
         samples, count = list(_samples(prompts)), (requests_per_day or 0) * days
         if (folder / "ledger.sqlite3").is_file():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import named_values
 
 if TYPE_CHECKING:
     from router.spend.focus_frame import Options
@@ -85,10 +86,10 @@ def _check(path: Path, profile: str) -> int:
 
 
 def _accounts(given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in given]
-    if wrong := [one for one, (name, _, account) in zip(given, pairs, strict=True) if not name or not account]:
-        raise click.BadParameter(f"{wrong[0]!r} is not PROVIDER=ID", param_hint="--account")
-    return {name: account for name, _, account in pairs}
+    found = named_values(given, "--account", "PROVIDER=ID")
+    if "" in found.values():
+        raise click.BadParameter("an account's ID is empty", param_hint="--account")
+    return found
 
 
 def day_us(text: str, option: str, plus: int = 0) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def reconcile(
     from router.spend.reconcile_shapes import lines
 
     providers, read = _shape(shape, mapping)
-    pairs = dict(one.partition("=")[::2] for one in names)
+    pairs = named_values(names, "--name", "THEIRS=OURS")
     found = lines((row for path in files for row in read_rows(path)), read)
     with open_ledger(folder_of(state)) as ledger:
         told = reconciled(ledger, found, providers, pairs)

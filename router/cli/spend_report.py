@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import Ago, Moment, named_values
 from router.types import to_json
-
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-class Ago(click.ParamType[int]):
-    """A length of time such as 90m, 24h, 7d, 4w; in microseconds."""
-
-    name = "LENGTH"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d{1,6})([mhdw])", value)
-        if found is None:
-            self.fail(f"{value!r} is no length of time; write 90m, 24h, 7d or 4w", param, ctx)
-        return int(found[1]) * _SECONDS[found[2]] * 1_000_000
 
 
 @click.command()
 @click.option("--by", default="model", show_default=True,
               help="Columns to group by, separated by commas; also hour, day, week or month (UTC).")  # fmt: skip
 @click.option("--where", "conditions", multiple=True, metavar="COLUMN=VALUE", help="Only these; an empty VALUE: unset.")
-@click.option("--since", type=click.DateTime(), help="From this moment on, UTC.")
-@click.option("--until", type=click.DateTime(), help="Up to this moment, UTC, which is excluded.")
+@click.option("--since", "since_us", type=Moment(), help="From this moment on, UTC.")
+@click.option("--until", "until_us", type=Moment(), help="Up to this moment, UTC, which is excluded.")
 @click.option("--last", type=Ago(), help="Only the last 90m, 24h, 7d, 4w.")
 @click.option("--latency", is_flag=True, help="Median and 95th percentile of answered calls; reads every row.")
 @click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
@@ -43,7 +25,7 @@ class Ago(click.ParamType[int]):
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on standard output.")
 @STATE
 def report(
-    by: str, conditions: tuple[str, ...], since: datetime | None, until: datetime | None, last: int | None,
+    by: str, conditions: tuple[str, ...], since_us: int | None, until_us: int | None, last: int | None,
     latency: bool, page: Path | None, as_csv: bool, as_json: bool, state: Path | None,
 ) -> None:  # fmt: skip
     """Show what was spent, by whom and when.
@@ -53,7 +35,7 @@ def report(
     """
     from router.spend.report import Question, answer, split
 
-    if last is not None and since is not None:
+    if last is not None and since_us is not None:
         raise click.UsageError("--last and --since both say when to begin; give one of them")
     try:
         names, step = split(by)
@@ -62,9 +44,9 @@ def report(
     question = Question(
         by=names,
         step=step,
-        where=dict(map(_condition, conditions)),
-        since_us=time.time_ns() // 1000 - last if last is not None else _us(since),
-        until_us=_us(until),
+        where=_conditions(conditions),
+        since_us=time.time_ns() // 1000 - last if last is not None else since_us,
+        until_us=until_us,
         latency=latency and step is None,
     )
     with open_ledger(folder_of(state)) as ledger:
@@ -86,15 +68,12 @@ def report(
         show(found)
 
 
-def _condition(text: str) -> tuple[str, str]:
+def _conditions(texts: tuple[str, ...]) -> dict[str, str]:
     from router.spend.report import COLUMNS, is_column
 
-    name, sign, value = text.partition("=")
-    if not sign or not is_column(name):
-        known = f"{', '.join(COLUMNS)} and tags.NAME"
-        raise click.BadParameter(f"{text!r} is no COLUMN=VALUE; columns are {known}", param_hint="--where")
-    return name, value
-
-
-def _us(at: datetime | None) -> int | None:
-    return None if at is None else int(at.replace(tzinfo=UTC).timestamp() * 1_000_000)
+    form = f"COLUMN=VALUE; columns are {', '.join(COLUMNS)} and tags.NAME"
+    found = named_values(texts, "--where", form)
+    for name, value in found.items():
+        if not is_column(name):
+            raise click.BadParameter(f"'{name}={value}' is no {form}", param_hint="--where")
+    return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import Moment, named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ NOT_ENOUGH_EVIDENCE = 2
 @click.command()
 @click.option("--baseline", metavar="MODEL", help="Everything would have gone there; default: each request's `vs`, "
                                                   "else the candidate of the best expected quality.")  # fmt: skip
-@click.option("--since", type=click.DateTime(), help="Requests from then on (UTC).")
-@click.option("--until", type=click.DateTime(), help="And before (UTC).")
+@click.option("--since", "since_us", type=Moment(), help="Requests from then on (UTC).")
+@click.option("--until", "until_us", type=Moment(), help="And before (UTC).")
 @click.option("--overhead", multiple=True, metavar="TAG=VALUE", help="Calls that are a cost, no traffic; besides "
                                                                      "workflow=eval and eval-judge.")  # fmt: skip
 @click.option("--policy", "path", type=click.Path(path_type=Path), help="Prices the baseline; default as for the "
@@ -31,8 +31,8 @@ NOT_ENOUGH_EVIDENCE = 2
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def savings(
-    ctx: click.Context, baseline: str | None, since: datetime | None, until: datetime | None, overhead: tuple[str, ...],
-    path: Path | None, state: Path | None, as_json: bool,
+    ctx: click.Context, baseline: str | None, since_us: int | None, until_us: int | None,
+    overhead: tuple[str, ...], path: Path | None, state: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what routing, cascades, caches and batches saved, less overhead; 2 where nothing is known of quality."""
     from router.net_savings import OVERHEAD, net_savings
@@ -42,15 +42,10 @@ def savings(
     if baseline is not None and baseline not in policy.models:
         known = ", ".join(policy.models)
         raise click.BadParameter(f"the policy has no model {baseline!r}; it has {known}", param_hint="--baseline")
-    more = []
-    for text in overhead:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{text!r}: write TAG=VALUE", param_hint="--overhead")
-        more.append({name: value})
+    more = [named_values([text], "--overhead", "TAG=VALUE") for text in overhead]
     with open_ledger(folder_of(state)) as ledger:
         found = net_savings(
-            ledger, policy, baseline=baseline, since_us=_us(since) or 0, until_us=_us(until),
+            ledger, policy, baseline=baseline, since_us=since_us or 0, until_us=until_us,
             overhead=(*OVERHEAD, *more),
         )  # fmt: skip
     if found.quality is None:
@@ -59,10 +54,6 @@ def savings(
         click.echo(to_json({"requests": found.requests, "quality": None, "why": told}) if as_json else told)
         ctx.exit(NOT_ENOUGH_EVIDENCE)
     click.echo(to_json(found)) if as_json else _print(found)
-
-
-def _us(at: datetime | None) -> int | None:
-    return None if at is None else int(at.replace(tzinfo=UTC).timestamp() * 1e6)
 
 
 def _print(found: NetSavings) -> None:

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.spend.csv_cells import as_name
 from router.spend.ledger_schema import METERS
-from router.spend.report import FIGURES, Report, iso, steps_of, total
+from router.spend.report import FIGURES, Report, steps_of, total
+from router.spend.windows import iso
 
 BARS = "▏▎▍▌▋▊▉█"
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -58,7 +60,8 @@ def as_csv(report: Report) -> str:
     writer = csv.writer(out)
     writer.writerow(names)
     for row in report.rows:
-        writer.writerow([f"{row[name]:f}" if name == "cost_usd" else row[name] for name in names])
+        shown = {**row, "cost_usd": f"{row['cost_usd']:f}"} | {name: as_name(row[name]) for name in report.question.by}
+        writer.writerow([shown[name] for name in names])
     return out.getvalue()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import Moment, named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--per", default="run", show_default=True, help="token, call, action, run, customer or outcome:NAME.")
 @click.option("--by", default="", help="Tags to group by, separated by commas.")
 @click.option("--where", multiple=True, metavar="TAG=VALUE", help="Only requests with this tag; repeatable.")
-@click.option("--since", type=click.DateTime(), help="Runs that began from then on (UTC).")
-@click.option("--until", type=click.DateTime(), help="And before (UTC).")
+@click.option("--since", "since_us", type=Moment(), help="Runs that began from then on (UTC).")
+@click.option("--until", "until_us", type=Moment(), help="And before (UTC).")
 @click.option("--confidence", default=0.95, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of intervals.")
 @click.option("--margins", "wants_margins", is_flag=True, help="Cost and revenue of each customer instead.")
 @click.option("--revenue", type=FILE, help="CSV with the columns customer and revenue_usd; default: the outcomes named "
@@ -34,7 +34,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @STATE
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on standard output.")
 def units(
-    per: str, by: str, where: tuple[str, ...], since: datetime | None, until: datetime | None, confidence: float,
+    per: str, by: str, where: tuple[str, ...], since_us: int | None, until_us: int | None, confidence: float,
     wants_margins: bool, revenue: Path | None, state: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what one unit costs, with an interval by runs. Outcomes are those of router.record_outcome()."""
@@ -42,11 +42,11 @@ def units(
     from router.spend.units import units as unit_costs
 
     names = [name.strip() for name in by.split(",") if name.strip()]
-    start_us, end_us = _us(since) or 0, _us(until)
+    start_us = since_us or 0
     with open_ledger(folder_of(state)) as ledger:
         if wants_margins or revenue is not None:
             earned = None if revenue is None else _revenue(revenue)
-            told = margins(ledger.rows, since_us=start_us, until_us=end_us, revenue_usd=earned)
+            told = margins(ledger.rows, since_us=start_us, until_us=until_us, revenue_usd=earned)
             if as_json:
                 click.echo(to_json([{**_fields(one), "margin_usd": one.margin_usd} for one in told]))
             else:
@@ -54,8 +54,8 @@ def units(
             return
         try:
             found = unit_costs(
-                ledger.rows, per, by=names, where=dict(map(_pair, where)), since_us=start_us, until_us=end_us,
-                now_us=time.time_ns() // 1000, confidence=confidence,
+                ledger.rows, per, by=names, where=named_values(where, "--where", "TAG=VALUE"),
+                since_us=start_us, until_us=until_us, now_us=time.time_ns() // 1000, confidence=confidence,
             )  # fmt: skip
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
@@ -67,17 +67,6 @@ def units(
 
 def _fields(one: Margin) -> dict[str, object]:
     return {name: getattr(one, name) for name in one.__dataclass_fields__}
-
-
-def _us(at: datetime | None) -> int | None:
-    return None if at is None else int(at.replace(tzinfo=UTC).timestamp() * 1e6)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(f"{text!r}: write TAG=VALUE", param_hint="--where")
-    return name, value
 
 
 def _revenue(path: Path) -> dict[str, Decimal]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import minute
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def alerts(state: Path | None, as_json: bool) -> None:
         click.echo(to_json(rows))
         return
     for row in rows:
-        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row["opened_us"] / 1e6))
-        click.echo(f"{since} {row['source']}: {row['text']}")
+        click.echo(f"{minute(row['opened_us'])} {row['source']}: {row['text']}")
 
 
 def rates_of(policy: Policy) -> dict[str, dict[str, float]]:

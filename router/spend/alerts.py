@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from router.spend.windows import DAY_US
 from router.stores.sqlite import Database
 
 SOURCES = ("budgets", "runs", "anomalies", "tokenizers", "prices")
@@ -19,8 +20,8 @@ LEASE_US = 60_000_000
 """For so long a claimed message is its claimer's."""
 FIRST_PAUSE_US = 30_000_000
 LONGEST_PAUSE_US = 3_600_000_000
-GIVE_UP_US = 86_400_000_000
-KEEP_US = 90 * 86_400_000_000
+GIVE_UP_US = DAY_US
+KEEP_US = 90 * DAY_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

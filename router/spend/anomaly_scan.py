@@ -10,9 +10,9 @@ from typing import Any
 
 from router.spend.anomaly import WINDOWS, Finding, compared, explained, new, slow, sudden
 from router.spend.baseline import MOST_WEEKS, WEEK, learn
-from router.spend.cubes import DAY_US, HOUR_US, MINUTE_US
 from router.spend.decompose import Sums
 from router.spend.rollups import Rollups
+from router.spend.windows import DAY_US, HOUR_US, MINUTE_US
 
 HOURLY: tuple[tuple[str, ...], ...] = (("workflow",), ("team",), ())
 """Scopes that are judged by the hour, the narrow ones first."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
 
 from router.errors import BudgetExceededError
 from router.spend.money import from_pico
-from router.spend.windows import SECOND_US, Window
+from router.spend.windows import SECOND_US, Window, iso
 from router.types import Tags
 
 Unit = Literal["usd", "requests", "tokens", "concurrent"]
@@ -230,7 +229,7 @@ def denied(leg: Leg, balance: Balance, left: int, at_us: int, model: str) -> Bud
     """The error that says scope, limit, settled, held, when it resets and what would fit."""
     budget = leg.budget
     resets_us = budget.window.resets_us(at_us)
-    resets_at = None if resets_us is None else _iso(resets_us)
+    resets_at = None if resets_us is None else iso(resets_us)
     is_held = balance.settled + leg.amount <= (budget.ceiling or 0) + balance.allowance
     retry_after = 1.0 if is_held else None if resets_us is None else max(0.0, (resets_us - at_us) / SECOND_US)
 
@@ -279,7 +278,3 @@ def squeezed(budgets: Iterable[tuple[Budget, Balance]]) -> str | None:
         if any(step.action == "downgrade" and share >= step.share for step in budget.steps):
             return f"{budget.name} at {share:.0%}"
     return None
-
-
-def _iso(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / SECOND_US, UTC).isoformat().replace("+00:00", "Z")

@@ -10,10 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from router.spend.ledger_schema import CUBE_NAMES
+from router.spend.windows import DAY_US, HOUR_US, MINUTE_US
 
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
 MINUTES = 0
 """Number of the level of minutes, the only one whose old cells are deleted."""
 

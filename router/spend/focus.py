@@ -25,12 +25,12 @@ from router.spend.money import from_pico
 from router.spend.prices import PER_MILLION, STANDARD, Costs, Price
 from router.spend.prices.rates import INPUT_METERS, quantities
 from router.spend.prices.rerate import usage_in
+from router.spend.windows import HOUR_US
 from router.types import TAG_NAMES
 
 if TYPE_CHECKING:
     from router.spend.ledger import Ledger
 
-HOUR_US = 3_600_000_000
 DIGITS = 60
 """Of every multiplication here; products of real prices and quantities have fewer, so they are exact."""
 NOTHING = Decimal(0)

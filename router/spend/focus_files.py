@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from router.errors import InvalidRequestError
+from router.spend.csv_cells import as_text
 from router.spend.focus_columns import Column, columns
 
 if TYPE_CHECKING:
@@ -109,20 +108,3 @@ def _cells(path: Path, reader: Iterable[list[str]], names: Sequence[str]) -> Ite
         if len(cells) != len(names):
             raise InvalidRequestError(f"{path}:{number}: has {len(cells)} cells, the header {len(names)}")
         yield dict(zip(names, cells, strict=True))
-
-
-def as_text(value: Any) -> str:
-    """A value as it stands in a CSV file: plain numbers without an exponent, moments in UTC, nothing for null.
-
-    >>> as_text(Decimal("1E-12")), as_text(None)
-    ('0.000000000001', '')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, Decimal):
-        text = format(value, "f")
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-        return "0" if text in ("-0", "") else text
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return str(value)

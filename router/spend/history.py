@@ -16,7 +16,6 @@ KNOWN = tuple(name for name in ROLLED if name != "customer")
 NOTHING = Decimal(0)
 RECENT_DAYS = 28
 """From so many days the course of a day is taken."""
-HOUR_US = 3_600_000_000
 Group = tuple[str | None, ...]
 
 

@@ -11,12 +11,12 @@ from router.spend.closing_rows import month_us
 from router.spend.imports import Tally, insert, pages, tag_values
 from router.spend.imports_files import Row, decimal_of, moment_us, text_of
 from router.spend.money import PICO
+from router.spend.windows import DAY_US
 from router.types import TAG_NAMES
 
 if TYPE_CHECKING:
     from router.spend.ledger import Ledger
 
-DAY_US = 86_400_000_000
 KNOWN = {"id", "vendor", "product", "month", "start", "end", "quantity", "included", "unit", "unit_price", "usd_rate"}
 
 

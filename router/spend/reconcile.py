@@ -25,7 +25,8 @@ from router.spend.money import PICO
 from router.spend.prices import Price
 from router.spend.prices.rates import INPUT_METERS
 from router.spend.prices.rerate import usage_in
-from router.spend.reconcile_shapes import DAY_US, Line
+from router.spend.reconcile_shapes import Line
+from router.spend.windows import DAY_US
 
 if TYPE_CHECKING:
     from router.spend.ledger import Ledger

@@ -15,8 +15,7 @@ from typing import Any
 
 from router.errors import InvalidRequestError
 from router.spend.imports_files import Row, count_of, decimal_of, mapping_of, moment_us, text_of
-
-DAY_US = 86_400_000_000
+from router.spend.windows import DAY_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from router.spend.cubes import DAY_US, HOUR_US, cube_for
+from router.spend.cubes import cube_for
 from router.spend.ledger import Ledger
 from router.spend.ledger_schema import METERS
 from router.spend.rows import FREE
-from router.spend.windows import Window
+from router.spend.windows import DAY_US, HOUR_US, Window, iso
 from router.types import TAG_NAMES
 
 Step = Literal["hour", "day", "week", "month"]
@@ -124,11 +124,6 @@ def steps_of(report: Report) -> list[str]:
         assert resets_us is not None  # noqa: S101  calendar windows do
         at_us = resets_us
     return found
-
-
-def iso(at_us: int) -> str:
-    """A moment for reading and sorting."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _us(text: str) -> int:

@@ -13,10 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 from router.errors import InvalidRequestError
-from router.spend.cubes import CUBES, HOUR_US, MINUTE_US, MINUTES, Cube, Stretch, cover, cube_for
+from router.spend.cubes import CUBES, MINUTES, Cube, Stretch, cover, cube_for
 from router.spend.ledger_schema import COUNTS, CUBE_NAMES, METERS
 from router.spend.money import PICO
 from router.spend.rows import TABLES, Groups, Span, add, join, read, source
+from router.spend.windows import HOUR_US, MINUTE_US
 from router.stores.sqlite import Database
 
 CHUNK = 1_000

@@ -198,10 +198,12 @@ def _pieces(connection: sqlite3.Connection, table: str, since_us: int | None, un
     if table == "attempts" and since_us is None and until_us is None:
         return [Span(after_seq=last * i // n, to_seq=last * (i + 1) // n) for i in range(n)]
     first_us, end_us = connection.execute(
-        f"SELECT (SELECT COALESCE(MIN(at_us), 0) FROM {table} WHERE at_us >= ?1), "
-        f"(SELECT COALESCE(MAX(at_us), 0) + 1 FROM {table} WHERE at_us < ?2)",
+        f"SELECT (SELECT MIN(at_us) FROM {table} WHERE at_us >= ?1), "
+        f"(SELECT MAX(at_us) + 1 FROM {table} WHERE at_us < ?2)",
         (since_us or 0, 1 << 62 if until_us is None else until_us),
     ).fetchone()
+    if first_us is None or end_us is None:
+        return []
     edges = [first_us + (end_us - first_us) * i // n for i in range(n + 1)]
     return [Span(to_seq=last, since_us=start, until_us=end, by_time=True) for start, end in pairwise(edges)]
 

@@ -12,6 +12,7 @@ from typing import Any
 from router.errors import RunStoppedError
 from router.spend.breaker import READINGS, Breaking, Limit, RunState, Trip, learned_limits, trip_of
 from router.spend.fingerprint import fingerprint
+from router.spend.windows import DAY_US, SECOND_US
 from router.stores.sqlite import Database
 from router.types import Attempt, Request
 
@@ -23,8 +24,6 @@ OVER_US = 3_600_000_000
 """A run that was quiet for an hour has ended."""
 FRESH_S = 300.0
 """For so long learned limits serve before they are learned again."""
-SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
 _PEAKS = ", ".join(READINGS)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from router.spend.focus_files import as_text
+from router.spend.csv_cells import as_name, as_text
 from router.spend.statement import COUNTS, Statement
 from router.types import to_json
 
@@ -33,7 +33,8 @@ def as_csv(one: Statement) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([as_text(value) for value in row] for row in rows)
+    tags = len(one.by)
+    writer.writerows([*map(as_name, row[:tags]), *map(as_text, row[tags:])] for row in rows)
     return file.getvalue()
 
 

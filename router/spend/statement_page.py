@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from html import escape
 
-from router.spend.focus_files import as_text
+from router.spend.csv_cells import as_text
 from router.spend.statement import Line, Statement
 from router.spend.statement_split import CACHE_POLICIES, METHODS
 

@@ -18,6 +18,7 @@ from typing import Any
 from router.answers import response_text
 from router.errors import StoreError
 from router.redact import cleaned
+from router.spend.windows import DAY_US
 from router.stores.private import keep_private
 from router.stores.sqlite import Database
 from router.types import Request, to_json
@@ -41,7 +42,6 @@ BUSY_TIMEOUT_S = 1.0
 """A request that is paid for waits no longer than this to have its text written."""
 EXPIRED_PER_WRITE = 20
 """More than one, so that a backlog melts; few, so that no request pays for a large one."""
-DAY_US = 86_400_000_000
 
 
 class Texts:

@@ -14,6 +14,7 @@ from typing import Any
 
 from router.spend.money import from_pico
 from router.spend.ratios import ratio
+from router.spend.windows import DAY_US
 from router.types import TAG_NAMES
 
 PER = ("token", "call", "action", "run", "customer")
@@ -22,7 +23,6 @@ GROUPS = tuple(name for name in TAG_NAMES if name != "run_id")
 CONFIDENCE = 0.95
 REVENUE = "revenue"
 """Name of the outcome that is money earned, in USD."""
-DAY_US = 86_400_000_000
 
 Rows = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
 """The ledger's `rows`."""

@@ -16,12 +16,11 @@ from router.spend.drift import traffic_drift
 from router.spend.money import from_pico
 from router.spend.prices.rerate import attempts_between
 from router.spend.sinks import Sink
+from router.spend.windows import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
     from router.spend.ledger import Ledger
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
 RECENT_US = DAY_US
 """Older events are history: a first look at an old ledger tells none of them."""
 QUIET_US: Mapping[str, int] = {"anomalies": 2 * HOUR_US, "tokenizers": 8 * DAY_US}

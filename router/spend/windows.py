@@ -8,6 +8,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
 CALENDAR = ("minute", "hour", "day", "week", "month")
 ROLLING_PARTS = 60
 """A rolling window moves on in so many steps: what leaves it leaves up to a sixtieth of the window late."""
@@ -66,6 +69,11 @@ def _minute_of(unit: str, tz: str, minute: int) -> tuple[int, int]:
     if unit == "month":
         start = start.replace(day=1)
     return int(start.timestamp()), int(_next(unit, start).timestamp())
+
+
+def iso(at_us: int) -> str:
+    """A moment for reading and sorting, in UTC, to the second."""
+    return datetime.fromtimestamp(at_us / SECOND_US, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _calendar(unit: str, tz: str, at_s: int) -> tuple[int, int]:

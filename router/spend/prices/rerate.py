@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from router.spend.money import PICO
 from router.spend.prices.price import NOTHING, Price
 from router.types import Usage
 
@@ -15,7 +16,6 @@ Row = Mapping[str, Any]
 PriceAt = Callable[[str, str, date], Price | None]
 """Policy model id, litellm model string and day (UTC) -> the price then; None: unknown."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-PICO = Decimal(10) ** 12
 PAGE = 5_000
 _METERS = tuple(one.name for one in fields(Usage) if one.name.endswith("_tokens"))
 

@@ -70,4 +70,4 @@ def test_the_check_names_rows_and_ends_with_one(run: Any) -> None:
 
 def test_parquet_needs_a_file_and_an_account_a_provider(run: Any) -> None:
     assert "--format parquet needs --out" in run("--format", "parquet", code=3)
-    assert "is not PROVIDER=ID" in run("--account", "acct", code=3)
+    assert "is no PROVIDER=ID" in run("--account", "acct", code=3)

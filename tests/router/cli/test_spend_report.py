@@ -20,6 +20,7 @@ from router._request import chat_request
 from router.cli.spend import spend
 from router.cli.spend_page import usd
 from router.cli.spend_tables import bar, spark
+from router.spend.csv_cells import as_name
 from router.spend.ledger import Ledger
 from router.types import Attempt
 
@@ -80,6 +81,11 @@ def test_filters_narrow_it_and_an_empty_value_means_unset(run: Run) -> None:
     assert rows(run("--until", "2020-01-01", "--json")) == []
 
 
+@pytest.mark.parametrize("by", ["team", "run_id"])
+def test_of_a_period_after_the_last_row_nothing_is_told(run: Run, by: str) -> None:
+    assert rows(run("--by", by, "--since", "2100-01-01", "--latency", "--json")) == []
+
+
 @pytest.mark.parametrize("step", ["hour", "day", "week", "month"])
 def test_time_is_a_column_like_others(run: Run, step: str) -> None:
     found = rows(run("--by", f"team,{step}", "--last", "2d", "--json"))
@@ -90,6 +96,11 @@ def test_time_is_a_column_like_others(run: Run, step: str) -> None:
 def test_csv_has_every_figure(run: Run) -> None:
     written = list(csv.DictReader(io.StringIO(run("--by", "team", "--csv").stdout)))
     assert [(row["cost_usd"], row["calls"]) for row in written] == [("1.5", "1"), ("0.25", "1")]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@sum", "\t=1"])
+def test_a_spreadsheet_takes_no_name_for_a_formula(name: str) -> None:
+    assert as_name(name) == f"'{name}"
 
 
 def test_latencies_are_one_percent_off_at_most(run: Run) -> None:

@@ -11,9 +11,9 @@ import pytest
 from router.spend import anomaly_scan
 from router.spend.anomaly import WINDOWS, Finding, compared, explained, new, slow, sudden
 from router.spend.baseline import learn
-from router.spend.cubes import HOUR_US
 from router.spend.decompose import FACTORS, Sums, changes, main_cause
 from router.spend.ledger import Ledger
+from router.spend.windows import HOUR_US
 
 MONDAY = 20_724 * 24
 """Hours since 1970 of a Monday's midnight."""

@@ -15,9 +15,10 @@ from loopback import Provider
 import router
 from router._request import chat_request
 from router.errors import InvalidRequestError
+from router.spend.csv_cells import as_text
 from router.spend.focus import focus_rows
 from router.spend.focus_check import breaches
-from router.spend.focus_files import as_text, read_rows, write_csv, write_parquet
+from router.spend.focus_files import read_rows, write_csv, write_parquet
 from router.spend.focus_frame import Options
 from router.spend.ledger import Ledger
 from router.spend.prices import Price, Terms, Variant

@@ -14,9 +14,9 @@ import pytest
 
 from router.errors import InvalidRequestError
 from router.spend.closing import adjustments, close_month
+from router.spend.csv_cells import as_text
 from router.spend.focus import focus_rows
 from router.spend.focus_check import breaches
-from router.spend.focus_files import as_text
 from router.spend.focus_frame import Options
 from router.spend.imports import write_calls
 from router.spend.imports_charges import charge_of, write_charges

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router._request import chat_request
-from router.spend.cubes import CUBES, DAY_US, HOUR_US, MINUTE_US, cover, cube_for
+from router.spend.cubes import CUBES, cover, cube_for
 from router.spend.ledger import Ledger
 from router.spend.rollups import CHUNK
+from router.spend.windows import DAY_US, HOUR_US, MINUTE_US
 from router.types import Attempt
 
 NOW_US = 1_763_800_000_000_000

@@ -228,6 +228,12 @@ def test_files_carry_every_digit(hostile: Statement, tmp_path: Path) -> None:
     assert (told["total_usd"], told["pools"][0]["method"]) == ("1239.500000000001", "spend")
 
 
+def test_a_spreadsheet_takes_no_name_for_a_formula(ledger: Ledger) -> None:
+    spend(ledger, "1", team="=1+1")
+    (row,) = csv.DictReader(io.StringIO(as_csv(statement(ledger, MONTH, ["team"]))))
+    assert row["team"] == "'=1+1"
+
+
 class Elements(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
