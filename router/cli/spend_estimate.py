@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.state import STATE, folder_of, open_ledger, say_what_is_archived
 from router.cli.values import Moment
 from router.types import to_json
 
@@ -65,6 +65,7 @@ def estimate(
         if since_us is None:
             since_us = int((now - timedelta(days=30)).timestamp() * 1e6)
         with open_ledger(folder) as ledger:
+            say_what_is_archived(ledger, since_us, until_us)
             found = again(ledger, policy, predictor, now, folder, since_us=since_us, until_us=until_us)
     else:
         samples, count = list(_samples(prompts)), (requests_per_day or 0) * days

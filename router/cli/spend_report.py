@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.state import STATE, folder_of, open_ledger, say_what_is_archived
 from router.cli.values import Ago, Moment, named_values
 from router.types import to_json
 
@@ -51,6 +51,8 @@ def report(
     )
     with open_ledger(folder_of(state)) as ledger:
         found = answer(ledger, question)
+        if question.reads_rows or question.latency:
+            say_what_is_archived(ledger, question.since_us, question.until_us)
     if page is not None:
         from router.cli.spend_page import render
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.state import STATE, folder_of, open_ledger, say_what_is_archived
 from router.cli.values import Moment, named_values
 from router.types import to_json
 
@@ -44,6 +44,7 @@ def savings(
         raise click.BadParameter(f"the policy has no model {baseline!r}; it has {known}", param_hint="--baseline")
     more = [named_values([text], "--overhead", "TAG=VALUE") for text in overhead]
     with open_ledger(folder_of(state)) as ledger:
+        say_what_is_archived(ledger, since_us, until_us)
         found = net_savings(
             ledger, policy, baseline=baseline, since_us=since_us or 0, until_us=until_us,
             overhead=(*OVERHEAD, *more),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.state import STATE, folder_of, open_ledger, say_what_is_archived
 from router.cli.values import Moment, named_values
 from router.types import to_json
 
@@ -44,6 +44,7 @@ def units(
     names = [name.strip() for name in by.split(",") if name.strip()]
     start_us = since_us or 0
     with open_ledger(folder_of(state)) as ledger:
+        say_what_is_archived(ledger, since_us, until_us)
         if wants_margins or revenue is not None:
             earned = None if revenue is None else _revenue(revenue)
             told = margins(ledger.rows, since_us=start_us, until_us=until_us, revenue_usd=earned)

@@ -22,6 +22,19 @@ def folder_of(state: Path | None) -> Path:
     return state_folder(state)
 
 
+def say_what_is_archived(ledger: Ledger, since_us: int | None, until_us: int | None) -> None:
+    """Name the months of a period whose rows are in files, for a command that reads the ledger's rows alone."""
+    from router.spend.closing_rows import month_us
+
+    gone = []
+    for row in ledger.rows("SELECT DISTINCT month FROM archives ORDER BY month"):
+        first_us, after_us = month_us(row["month"])
+        if after_us > (since_us or 0) and (until_us is None or first_us < until_us):
+            gone.append(row["month"])
+    if gone:
+        click.echo(f"not in it: rows of {', '.join(gone)}, which were archived", err=True)
+
+
 @contextmanager
 def open_ledger(folder: Path) -> Iterator[Ledger]:
     """The ledger of a state folder; a command that only reads makes none."""

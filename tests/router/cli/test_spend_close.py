@@ -53,6 +53,12 @@ def test_a_month_goes_from_open_to_closed_to_a_file_and_is_added_up_again(run: A
     assert "2026-03 is closed" in run("close", "--month", "2026-03", code=3)
     assert "rows moved" in run("archive", "--before", "2026-04", "--out", "old", "--format", "csv")
     assert "1 closed months hold" in run("verify")
+    told = "not in it: rows of 2026-03, which were archived"
+    policy = ["--policy", "policy.yaml"]
+    assert told in run("--by", "run_id") and told in run("units")
+    assert told in run("savings", *policy)
+    assert told in run("estimate", "--replay", "--since", "2026-03-01", *policy)
+    assert told not in run("--by", "run_id", "--since", "2026-04-01") + run("--by", "team")
     path = Path("old/2026-03.attempts.csv")
     assert "1 files hold" in run("verify", str(path))
     path.write_text(path.read_text(encoding="utf-8").replace("small", "large"), encoding="utf-8")
