@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from router.cli.canary import canary
+from router.cli.policy_test import test
 from router.cli.value import NOT_ENOUGH_EVIDENCE, value
 from router.errors import ArtifactError
 from router.policy import Bar, Policy, Rule, check, find_policy, load_policy, shipped_policies
@@ -118,6 +119,7 @@ def _when(rule: Rule) -> str:
 
 policy.add_command(value)
 policy.add_command(canary)
+policy.add_command(test)
 
 
 @policy.command()

@@ -13,14 +13,15 @@ _WORDS = {"false": "off", "no": "off", "true": "on", "yes": "on"}
 DAY_S = 86_400.0
 
 
-def _mode(value: object) -> object:
+def read_mode(value: object) -> object:
+    """`false` and `true` as modes."""
     return _WORDS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
 class Caching(Section):
     """Which answers may be served again, and how sure that must be."""
 
-    mode: Annotated[Mode, BeforeValidator(_mode)] = "shadow"
+    mode: Annotated[Mode, BeforeValidator(read_mode)] = "shadow"
     """`exact`: the same request. `shadow`: also decides about alike ones, learns, and serves none of them. `on`: serves
     those that are certified."""
     max_error: Annotated[float, Field(gt=0, le=0.5)] = 0.02
@@ -52,10 +53,10 @@ class Caching(Section):
         if isinstance(value, Caching):
             return value
         if isinstance(value, dict):
-            if _mode(value.get("mode", "shadow")) in ("off", "exact") and {"max_error", "confidence"} & set(value):
+            if read_mode(value.get("mode", "shadow")) in ("off", "exact") and {"max_error", "confidence"} & set(value):
                 raise ValueError("`max_error` and `confidence` belong to `mode: shadow` or `mode: on`")
             return value
-        if _mode(value) not in ("off", "exact", "shadow", "on"):
+        if read_mode(value) not in ("off", "exact", "shadow", "on"):
             raise ValueError("must be false, exact, shadow, true, or {mode: on, max_error: 0.02, ttl: 24h}")
         return {"mode": value}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from router.config import Document, Path_, shown, suggestion
+from router.policy.cases import strange_names
 from router.policy.picks import picked
 from router.policy.schema import Bar, PolicyFile
 
@@ -24,6 +25,7 @@ def contradictions(file: PolicyFile, document: Document) -> list[str]:
         if bar.vs is not None and bar.vs not in ids
     ]
     problems += _budgets_asked(file, document)
+    problems += _tests_named(file, document)
     for i, rule in enumerate(file.rules):
         here = ("rules", i)
         if rule.verifier is not None and rule.verifier not in ids:
@@ -78,3 +80,15 @@ def _budgets_asked(file: PolicyFile, document: Document) -> list[str]:
                 told = f"budget {shown(name)} depends on the model, which no rule knows before it has matched"
                 problems.append(document.problem(where, told))
     return problems
+
+
+def _tests_named(file: PolicyFile, document: Document) -> list[str]:
+    """Tests that speak of rules, models or budgets that are not there."""
+    budgets = (entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)
+    found = strange_names(
+        file.tests,
+        rules=[rule.name or f"rule {i + 1}" for i, rule in enumerate(file.rules)],
+        models=[model.id for model in file.models],
+        budgets={one.name: one.asks_model for one in budgets},
+    )
+    return [document.problem(where, told) for where, told in found]

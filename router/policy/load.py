@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.config import Document, shown, validated
+from router.config import Document, Path_, shown, validated
 from router.errors import ConfigurationError, PolicyError
 from router.policy.canary import Canary
+from router.policy.cases import Case
 from router.policy.compose import Composed, compose
 from router.policy.contradictions import contradictions
 from router.policy.evidence import EvidenceTable, read_evidence
@@ -71,6 +72,10 @@ class Policy:
     """When runs are stopped."""
     alerts: tuple[Sink, ...]
     """Where alerts are told."""
+    tests: tuple[Case, ...]
+    """What `clearbar policy test` runs."""
+    test_places: tuple[str, ...]
+    """File and line of each."""
 
     @property
     def learns(self) -> bool:
@@ -213,6 +218,8 @@ def load_policy(path: str | os.PathLike[str], environment: str | None = None) ->
         required_tags=tuple(file.required_tags or ()),
         breaker=file.breaker.breaking(),
         alerts=tuple(entry.told() for entry in file.alerts),
+        tests=tuple(file.tests),
+        test_places=tuple(_place(document, ("tests", i)) for i in range(len(file.tests))),
     )
 
 
@@ -246,6 +253,10 @@ def _checked(document: Document) -> tuple[Document, PolicyFile]:
     if problems := contradictions(file, document):
         raise PolicyError(*problems)
     return document, file
+
+
+def _place(document: Document, where: Path_) -> str:
+    return f"{document.file_of(where)}:{document.place_of(where)[0]}"
 
 
 def _routes(file: PolicyFile, rows: Sequence[Rule]) -> str:

@@ -16,6 +16,7 @@ from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
 from router.policy.canary import Canary
+from router.policy.cases import Cases
 from router.policy.conditions import From, Until, When
 from router.policy.data import ANYTHING, RuleData
 from router.policy.picks import Picks, listed
@@ -277,7 +278,8 @@ class PolicyFile(Section):
     """When runs that turn in circles or run away are stopped."""
     alerts: list[AlertEntry] = []
     """Where crossed budgets, stopped runs, anomalies and changed prices are told, by `clearbar spend watch`."""
-    tests: NotYet = None
+    tests: Cases = []
+    """Requests and what has to come of them, run by `clearbar policy test`."""
 
     @model_validator(mode="after")
     def _sinks_apart(self) -> PolicyFile:

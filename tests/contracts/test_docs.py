@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,9 +16,11 @@ import pytest
 from router.cli import cli
 from router.policy import load_policy
 from router.policy.editors import editor_schema
+from router.trial_run import try_policy, unmet
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "policies/README.md", ROOT / "evals/README.md"])
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FAKES = """
 version: 1
 models:
@@ -52,7 +55,9 @@ def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
     for part in parts:
         models = FAKES + "  - {id: at-home, call: local/smollm2-135m}\n"
         (tmp_path / "part.yaml").write_text(models + part, encoding="utf-8")
-        assert load_policy(tmp_path / "part.yaml").rules
+        loaded = load_policy(tmp_path / "part.yaml")
+        assert loaded.rules
+        assert [(one.name, one.misses) for one in try_policy(loaded, None, NOW) if one.misses] == []
 
 
 def test_the_prices_page_shows_a_policy_and_a_price_book_that_load(tmp_path: Path) -> None:
@@ -126,6 +131,13 @@ def test_the_routing_pages_example_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "policies").rglob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_policy_loads(path: Path) -> None:
     assert load_policy(path).rules
+
+
+def test_the_shipped_policys_own_tests_hold_and_meet_every_rule() -> None:
+    policy = load_policy(ROOT / "policies/default.yaml")
+    tried = try_policy(policy, None, NOW)
+    assert [(one.name, one.misses) for one in tried if one.misses] == []
+    assert unmet(policy, tried) == []
 
 
 def test_the_shipped_policy_rests_on_evidence() -> None:

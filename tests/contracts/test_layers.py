@@ -32,6 +32,7 @@ LEVELS = [
     ["router.learned", "router.offers", "router.facts"],
     ["router.route", "router.foreseen", "router.asked_first"],
     ["router.decide", "router.hindsight", "router.replay", "router.estimate"],
+    ["router.trial_run"],
     ["router.net_savings"],
     ["router._request", "router._calls", "router._caches", "router._stream"],
     ["router._journey"],

@@ -102,7 +102,6 @@ MISTAKES = {
     "a mail address of a log": (LAST, LAST + "\nalerts: [{sink: log, to: a@b.c}]", "to belongs to email, not to log"),
     "two logs": (LAST, LAST + "\nalerts: [{sink: log}, {sink: log}]", "two sinks are called 'log'"),
     "a breaker that breaks a little": (LAST, LAST + "\nbreaker: soft", "17:1: breaker 'soft': must be 'off', 'shadow'"),
-    "not built: tests": (LAST, LAST + "\ntests: []", "17:1: tests: not supported yet; remove it"),
     "no latency": (LAST, LAST + "\n    max_latency_ms: 0", "max_latency_ms '0': must be greater than or equal to 1"),
     "cache with a strange key": (LAST, LAST + "\n    cache: {max_eror: 1}", "17:13: unknown key 'max_eror'; did"),
     "cache that errs always": (LAST, LAST + "\n    cache: {max_error: 1}", "max_error '1': must be less than or equal"),
