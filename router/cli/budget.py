@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ POLICY = click.option(
     "--policy", "path", type=click.Path(path_type=Path), help="Policy file; default as for the library."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+
+MOST_MORE = 10**18
+"""A million USD in pico-dollars, the most that a limit may be; far more than any count."""
 
 
 @click.group()
@@ -43,14 +46,15 @@ def status(path: Path | None, state: Path | None, as_json: bool) -> None:
         click.echo(to_json(rows))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("budget", "scope", "window", "limit", "used", "held", "left", "", box=None, padding=(0, 2, 0, 0))
     for row in rows:
         settled, held, left = (_amount(row[name], row["unit"]) for name in ("settled", "held", "left"))
         table.add_row(
-            row["budget"], row["scope"], row["window"], _amount(row["limit"], row["unit"]), settled, held, left,
-            f"{row['used']:.0%}",
+            escape(row["budget"]), escape(row["scope"]), row["window"], _amount(row["limit"], row["unit"]), settled,
+            held, left, f"{row['used']:.0%}",
         )  # fmt: skip
     Console().print(table)
 
@@ -97,10 +101,10 @@ def approve(
         raise click.BadParameter(f"budget {name!r} has no step `approve`: change its limit in the policy")
     try:
         amount = to_pico(Decimal(more)) if one.unit == "usd" else int(more)
-    except (InvalidOperation, ValueError):
+    except (ArithmeticError, ValueError):
         raise click.BadParameter(f"{more!r} is no amount", param_hint="--more") from None
-    if amount <= 0:
-        raise click.BadParameter("must be above 0", param_hint="--more")
+    if not 0 < amount <= MOST_MORE:
+        raise click.BadParameter("must be above 0, and at most 1,000,000 USD", param_hint="--more")
     now_us = time.time_ns() // 1000
     resets_us = one.window.resets_us(now_us) or now_us + 86_400_000_000
     until_us = resets_us if until_us is None else until_us

@@ -79,3 +79,16 @@ def test_an_approval_that_means_nothing_is_refused(
 
 def test_holds_lists_the_calls_under_way(tmp_path: Path, spent: router.Router) -> None:
     assert run(tmp_path, "holds", has_policy=False).stdout == "0 calls under way\n"
+
+
+def test_a_tag_that_looks_like_markup_is_shown_as_it_is(tmp_path: Path, spent: router.Router) -> None:
+    with router.Router(tmp_path / "p.yaml", tmp_path / "state", router.FakeTransport({"a": "a b c"})) as one:
+        one.complete(HI, team="[/red]")
+    done = run(tmp_path, "status")
+    assert done.exit_code == 0, done.exception
+    assert "[/r" in done.stdout
+
+
+@pytest.mark.parametrize("more", ["NaN", "Infinity", "1e30", "1e999999", "-1", "0", "much"])
+def test_an_approval_of_no_amount_is_refused(tmp_path: Path, spent: router.Router, more: str) -> None:
+    assert run(tmp_path, "approve", "teams", "--more", more, "--for", "team=x").exit_code == 2
