@@ -189,9 +189,11 @@ class Journey:
     def _hold(self, till: Till, call: Call) -> Generator[Sleep, Heard, BudgetExceededError | None]:
         """Hold what a call may cost; where only calls under way stand in the way, wait for them if that is allowed."""
         began_s, number = time.monotonic(), len(self.meter.attempts)
-        worst_usd = None if unbounded(self.request) else self.meter.worst_usd(call)
+        is_bounded = not unbounded(self.request)
+        worst_usd = self.meter.worst_usd(call) if is_bounded else None
+        worst_tokens = self.meter.worst_tokens(call) if is_bounded else None
         while True:
-            told = till.admit(self.request, call, number, worst_usd, self.meter.worst_tokens(call))
+            told = till.admit(self.request, call, number, worst_usd, worst_tokens)
             if not isinstance(told, Denial):
                 self.meter.held_usd = told
                 return None

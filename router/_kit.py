@@ -87,6 +87,7 @@ def make_kit(path: Path, folder: Path, ledger: Ledger) -> Kit:
     policy = load_policy(path)
     ledger.keep_prices(price for prices in policy.prices.values() for price in prices)
     trained, data = _predictor(policy), policy.data
+    ledger.holds.adopt(policy.budgets.each)
     books = Books(
         ledger=ledger,
         texts=open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks),

@@ -21,6 +21,8 @@ FROM_THE_ARGUMENTS = ("model", "messages", "input", "stream")
 """In `extra_body` they would replace what was routed, counted and paid for."""
 COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")
 """Parameters that bound the output, and so the cost."""
+MOST_TOKENS = 100_000_000
+"""No model writes more; products with a price stay within the ledger's integers."""
 MOST_USD = 1_000_000_000
 """No request costs more; a larger limit is a mistake, and one with a huge exponent an attack."""
 
@@ -104,8 +106,10 @@ def _check_counts(params: Mapping[str, Any]) -> None:
     for name in COUNTS:
         count = params.get(name)
         # Some servers read -1 as "no end", which would lead around every limit on the cost.
-        if count is not None and (type(count) is not int or count < 1):
-            raise InvalidRequestError(f"{name} must be a whole number of 1 or more, or left out; got {_shown(count)}")
+        if count is not None and (type(count) is not int or not 1 <= count <= MOST_TOKENS):
+            raise InvalidRequestError(
+                f"{name} must be a whole number from 1 to {MOST_TOKENS}, or left out; got {_shown(count)}"
+            )
 
 
 def _check_body(body: object) -> None:
@@ -129,11 +133,17 @@ def _tags(named: Mapping[str, Any], given: Mapping[str, str]) -> Tags:
     for name, value in (*named.items(), *given.items()):
         if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidRequestError(f"tag {name!r} must be text, got {_shown(value)}")
+    # Lone surrogates have no UTF-8 form, which is what stores and providers are written in.
+    named, given = ({_written(n): _written(v) for n, v in tags.items()} for tags in (named, given))
     twice = [name for name in given if name in named and named[name] != given[name]]
     if twice:
         raise InvalidRequestError(f"{twice[0]} is given twice: {named[twice[0]]!r} and, in tags, {given[twice[0]]!r}")
     extra = {name: value for name, value in given.items() if name not in TAG_NAMES}
     return Tags(**named, **{n: v for n, v in given.items() if n in TAG_NAMES and n not in named}, extra=extra)
+
+
+def _written(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _dollars(value: Decimal | str | float) -> Decimal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -68,7 +69,7 @@ class Stream:
 
     def __init__(self, chunks: Iterator[Mapping[str, Any]], finish: Finish, deadline_s: float | None = None) -> None:
         self._chunks, self._received = chunks, _Received(finish, deadline_s)
-        self._lock = threading.RLock()
+        self._lock, self._pid = threading.RLock(), os.getpid()
 
     def __iter__(self) -> Iterator[Payload]:
         return self
@@ -123,7 +124,8 @@ class Stream:
 
     def __del__(self) -> None:
         # A stream that was dropped halfway has been paid for as well.
-        if getattr(self, "_lock", None) is not None:
+        # In a forked child it is a copy: the parent reads on.
+        if getattr(self, "_pid", None) == os.getpid():
             self.close()
 
 
@@ -133,7 +135,7 @@ class AsyncStream:
     def __init__(
         self, chunks: AsyncIterator[Mapping[str, Any]], finish: Finish, deadline_s: float | None = None
     ) -> None:
-        self._chunks, self._received = chunks, _Received(finish, deadline_s)
+        self._chunks, self._received, self._pid = chunks, _Received(finish, deadline_s), os.getpid()
 
     def __aiter__(self) -> AsyncIterator[Payload]:
         return self
@@ -187,7 +189,7 @@ class AsyncStream:
 
     def __del__(self) -> None:
         # No event loop to close the connection in; booking what was received needs none.
-        if getattr(self, "_received", None) is not None and not self._received.is_booked:
+        if getattr(self, "_pid", None) == os.getpid() and not self._received.is_booked:
             self._received.book("cut")
 
 

@@ -6,6 +6,7 @@ from router.config import Document, Path_, shown, suggestion
 from router.policy.cases import strange_names
 from router.policy.picks import picked
 from router.policy.schema import Bar, PolicyFile
+from router.spend.budget import UNALLOCATED
 
 
 def contradictions(file: PolicyFile, document: Document) -> list[str]:
@@ -67,7 +68,11 @@ def contradictions(file: PolicyFile, document: Document) -> list[str]:
 def _budgets_asked(file: PolicyFile, document: Document) -> list[str]:
     """Rules that ask for a budget that is not there, or that nobody knows before a model is chosen."""
     budgets = {one.name: one for one in (entry.budget(tuple(file.required_tags or ())) for entry in file.budgets)}
-    problems = []
+    problems = [
+        document.problem(("budgets", i, "scope"), "`unallocated` is what lacks a required tag; give `required_tags`")
+        for i, entry in enumerate(file.budgets)
+        if entry.scope == UNALLOCATED and not file.required_tags
+    ]
     for i, rule in enumerate(file.rules):
         for one in rule.when.each():
             if one.budget is None:

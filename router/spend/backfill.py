@@ -10,28 +10,40 @@ from router.spend.budget import Budget, Unit
 from router.types import TAG_NAMES, Tags
 
 _AMOUNTS: dict[Unit, str] = {
-    "usd": "COALESCE(SUM(cost_pusd), 0)",
+    "usd": "COALESCE(SUM(COALESCE(cost_pusd, held_pusd)), 0)",
     "requests": "COUNT(*)",
     "tokens": "COALESCE(SUM(input_tokens + output_tokens), 0)",
 }
 
 
 def backfill(connection: sqlite3.Connection, budgets: Sequence[Budget], now_us: int) -> None:
-    """Book past attempts on the accounts of budgets that this ledger has not known; of the known ones, nothing.
+    """Book past attempts on the accounts of budgets that this ledger does not know; of the known ones, nothing.
 
     One pass over the window's attempts for each new scope. Calls that are in flight at this moment are not counted.
+    Budgets that are left out are forgotten.
     """
-    for budget in budgets:
-        pattern = _pattern(budget)
-        known = connection.execute("SELECT 1 FROM budget_scopes WHERE pattern = ?", (pattern,)).fetchone()
-        if known is None:
+    known = _known(connection)
+    wanted = {_pattern(budget): budget for budget in budgets}
+    for pattern in known - wanted.keys():
+        connection.execute("DELETE FROM budget_scopes WHERE pattern = ?", (pattern,))
+    for pattern, budget in wanted.items():
+        if pattern not in known:
             if budget.unit in _AMOUNTS:
                 _book(connection, budget, now_us)
             connection.execute("INSERT INTO budget_scopes VALUES (?, ?)", (pattern, now_us))
 
 
+def is_adopted(connection: sqlite3.Connection, budgets: Sequence[Budget]) -> bool:
+    """Whether the ledger knows these budgets and no others."""
+    return _known(connection) == {_pattern(budget) for budget in budgets}
+
+
+def _known(connection: sqlite3.Connection) -> set[str]:
+    return {pattern for (pattern,) in connection.execute("SELECT pattern FROM budget_scopes")}
+
+
 def _pattern(budget: Budget) -> str:
-    return json.dumps([budget.unit, budget.window.name, sorted(budget.scope.items()), budget.lacking])
+    return f"{budget.prefix}{json.dumps([sorted(budget.scope.items()), budget.lacking])}"
 
 
 def _book(connection: sqlite3.Connection, budget: Budget, now_us: int) -> None:
@@ -54,7 +66,8 @@ def _book(connection: sqlite3.Connection, budget: Budget, now_us: int) -> None:
             at = row[0] if budget.window.unit else budget.window.bucket(row[0])
             connection.execute(
                 "INSERT INTO balances (account, bucket, settled) VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET settled = settled + excluded.settled",
+                # Of a budget that was here before, a part is booked already.
+                "ON CONFLICT DO UPDATE SET settled = MAX(settled, excluded.settled)",
                 (account, at, row[-1]),
             )
 
@@ -64,7 +77,8 @@ def _column(name: str) -> str:
         return name
     if name == "provider":
         return "substr(call, 1, instr(call || '/', '/') - 1)"
-    return "json_extract(tags, '$.' || " + "'" + json.dumps(name).replace("'", "''") + "')"
+    # No path would do: SQLite's have no way to write every name.
+    return "(SELECT value FROM json_each(tags) WHERE key = '" + name.replace("'", "''") + "')"
 
 
 def _tags(values: dict[str, str | None]) -> Tags:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from router.errors import BudgetExceededError
 from router.spend.money import from_pico
@@ -74,12 +74,13 @@ class Budget:
         """
         if self.lacking and all(tags.get(name) for name in self.lacking):
             return None
-        values: dict[str, str] = {UNALLOCATED: "true"} if self.lacking else {}
+        # Each value of a `*` is a text; what is shared is a list, and the lack of tags an object: none collide.
+        values: dict[str, object] = {UNALLOCATED: {"lacking": self.lacking}} if self.lacking else {}
         for name, allowed in self.scope.items():
             value = {"model": model, "provider": provider}.get(name) or tags.get(name)
             if not value or (allowed is not None and value not in allowed):
                 return None
-            values[name] = value if allowed is None else "|".join(allowed)
+            values[name] = value if allowed is None else allowed
         return f"{self.prefix}{json.dumps(values, ensure_ascii=False, sort_keys=True)}"
 
     @property
@@ -93,19 +94,25 @@ class Budget:
         return f"{self.unit} {self.window.name} "
 
     def values_of(self, account: str) -> Mapping[str, str] | None:
-        """What an account's scope is filled in with; None where it belongs to another budget."""
-        if not account.startswith(self.prefix):
+        """What an account's scope is filled in with, in words; None where it belongs to another budget."""
+        if not account.startswith(f"{self.prefix}{{"):  # the name of a window may begin like that of another
             return None
-        values: dict[str, str] = json.loads(account[len(self.prefix) :])
-        fixed = {name: "|".join(allowed) for name, allowed in self.scope.items() if allowed is not None}
-        is_ours = set(values) == ({*self.scope, UNALLOCATED} if self.lacking else set(self.scope))
-        return values if is_ours and fixed.items() <= values.items() else None
+        values: dict[str, Any] = json.loads(account[len(self.prefix) :])
+        fixed: dict[str, object] = {name: list(allowed) for name, allowed in self.scope.items() if allowed is not None}
+        if self.lacking:
+            fixed[UNALLOCATED] = {"lacking": list(self.lacking)}
+        each = {name for name, allowed in self.scope.items() if allowed is None}
+        is_ours = set(values) == {*fixed, *each} and fixed.items() <= values.items()
+        if not is_ours or not all(isinstance(values[name], str) for name in each):
+            return None
+        return {name: _in_words(value) for name, value in values.items()}
 
-    def shown(self, tags: Tags, model: str = "") -> str:
+    def shown(self, tags: Tags, model: str = "", provider: str = "") -> str:
         """The scope in words: `team=search, workflow=*` with each value filled in."""
         if self.lacking:
             return f"{UNALLOCATED} (without {' or '.join(self.lacking)})"
-        parts = [f"{name}={model if name == 'model' else tags.get(name) or name}" for name in self.scope]
+        asked = {"model": model, "provider": provider}
+        parts = [f"{name}={asked.get(name) or tags.get(name) or name}" for name in self.scope]
         return ", ".join(parts) or "everything"
 
 
@@ -188,7 +195,7 @@ class Budgets:
             amount = worst.of(budget.unit)
             if amount is None:
                 if budget.ceiling is not None and not budget.is_open:
-                    return budget, budget.shown(tags, model)
+                    return budget, budget.shown(tags, model, provider)
                 amount = 0
             found.append(
                 Leg(
@@ -197,7 +204,7 @@ class Budgets:
                     bucket=budget.window.bucket(at_us),
                     since=budget.window.since(at_us),
                     amount=amount,
-                    shown=budget.shown(tags, model),
+                    shown=budget.shown(tags, model, provider),
                 )
             )
         return found
@@ -278,3 +285,9 @@ def squeezed(budgets: Iterable[tuple[Budget, Balance]]) -> str | None:
         if any(step.action == "downgrade" and share >= step.share for step in budget.steps):
             return f"{budget.name} at {share:.0%}"
     return None
+
+
+def _in_words(value: str | list[str] | dict[str, list[str]]) -> str:
+    if isinstance(value, dict):
+        return f"without {' or '.join(value['lacking'])}"
+    return value if isinstance(value, str) else "|".join(value)

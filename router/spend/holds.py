@@ -15,7 +15,8 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from router.errors import StoreError
@@ -55,7 +56,7 @@ class Holds:
             amount_pusd: upper bound of the call, in pico-dollars.
             model: for the denial's words.
         """
-        with self._db.transaction() as connection:
+        with self._db.transaction() as connection, self._renewal_undone():
             now_us = _now_us()
             self._start_heart()
             if now_us - self._swept_us > SWEEP_S * SECOND_US:
@@ -68,12 +69,15 @@ class Holds:
             if denial is not None:
                 return denial
             self._renew(connection, now_us)
+            # Several limits of one scope share its account, on which a call is booked once.
+            booked = list(
+                {leg.account: (leg.account, leg.bucket, leg.budget.unit, leg.amount) for leg in legs}.values()
+            )
             connection.executemany(
                 "INSERT INTO balances (account, bucket, held) VALUES (?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET held = held + excluded.held",
-                [(leg.account, leg.bucket, leg.amount) for leg in legs],
+                [(account, bucket, amount) for account, bucket, _, amount in booked],
             )
-            booked = [[leg.account, leg.bucket, leg.budget.unit, leg.amount] for leg in legs]
             connection.execute(
                 "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, 1)",
                 (request_id, number, self._owner, now_us, amount_pusd, json.dumps(booked)),
@@ -156,11 +160,15 @@ class Holds:
             ]
 
     def adopt(self, budgets: Sequence[Budget]) -> None:
-        """Book on budgets that are new to this ledger what has been spent in their windows already."""
-        from router.spend.backfill import backfill
+        """Book on budgets that are new to this ledger what has been spent in their windows already.
 
-        if not budgets:
-            return
+        Those that are not among them are forgotten: nothing is booked on them any more, so they are new if they return.
+        """
+        from router.spend.backfill import backfill, is_adopted
+
+        with self._db.connection() as connection:
+            if is_adopted(connection, budgets):
+                return
         with self._db.transaction() as connection:
             backfill(connection, budgets, _now_us())
 
@@ -187,7 +195,7 @@ class Holds:
 
     def close(self) -> None:
         """Stop renewing; what is still held is given back when the lease has run out, though the process lives on."""
-        if self._beat is not None:
+        if self._beat is not None and self._pid == os.getpid():  # a forked child has only copied it
             self._beat.set()
             with self._db.transaction() as connection:
                 connection.execute("UPDATE owners SET process = NULL WHERE id = ?", (self._owner,))
@@ -205,6 +213,15 @@ class Holds:
                 (self._owner, now_us + int(LEASE_S * SECOND_US), this_process()),
             )
             self._renewed_us = now_us
+
+    @contextmanager
+    def _renewal_undone(self) -> Iterator[None]:
+        """A lease that was renewed in a transaction which fails is due again; without it a hold would never end."""
+        try:
+            yield
+        except BaseException:
+            self._renewed_us = 0
+            raise
 
     def _sweep(self, connection: sqlite3.Connection, now_us: int) -> bool:
         """Give back what dead processes held; whether there was one."""

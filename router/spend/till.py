@@ -11,6 +11,9 @@ from router.spend.holds import Holds
 from router.spend.money import from_pico, to_pico
 from router.types import Call, Request
 
+MOST_PUSD = 4 * 10**18
+"""More than any limit, and what still fits an integer of the ledger; a caller may ask for any number of tokens."""
+
 
 class Till:
     """Admits calls under a policy's budgets."""
@@ -18,7 +21,6 @@ class Till:
     def __init__(self, budgets: Budgets, holds: Holds) -> None:
         self._budgets, self._holds = budgets, holds
         self._has_downgrade = any(step.action == "downgrade" for one in budgets.each for step in one.steps)
-        holds.adopt(budgets.each)
 
     def admit(
         self, request: Request, call: Call, number: int, worst_usd: Decimal | None, worst_tokens: int | None
@@ -35,7 +37,8 @@ class Till:
         Returns:
             What is held, in USD; None where no budget is about the call; a `Denial` where it may not be sent.
         """
-        worst = Worst(usd=to_pico(worst_usd), tokens=worst_tokens)
+        usd = to_pico(worst_usd)
+        worst = Worst(usd=None if usd is None else min(usd, MOST_PUSD), tokens=worst_tokens)
         provider = call.deployment.call.partition("/")[0]
         legs = self._budgets.legs(request.tags, call.model, provider, worst, time.time_ns() // 1000)
         if isinstance(legs, tuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -251,3 +252,55 @@ def test_at_most_so_many_calls_run_at_once(make: Make, provider: Provider) -> No
     asyncio.run(all_at_once())
     assert most <= 3
     assert len(provider.requests_for("cheap")) == 12
+
+
+def test_pictures_have_no_known_bound_in_tokens_either(make: Make) -> None:
+    one = make("budgets: [{limit_tokens: 1000, window: month}]")
+    picture = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1/x.png"}}]}]
+    with pytest.raises(router.BudgetExceededError, match="leave out pictures"):
+        one.complete(picture)
+
+
+def test_a_call_of_any_size_is_counted_where_only_requests_are_limited(make: Make) -> None:
+    one = make("budgets: [{limit_requests: 1, window: month}]")
+    assert one.complete(HI, max_tokens=100_000_000, n=100_000).text
+    assert one.ledger.holds.live() == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\ud800", "x\x00y", "v" * 10_000, "'; DROP TABLE holds; --", '"}', "a|b\n"],
+    ids=lambda value: ascii(value[:9]),
+)
+def test_a_tag_of_any_text_is_booked_on_an_account_of_its_own(make: Make, value: str) -> None:
+    one = make("budgets: [{scope: {team: '*'}, limit_usd: 1}, {scope: {plan: '*'}, limit_usd: 1}]")
+    done = one.complete(HI, team=value, tags={"plan": value})
+    rows = one.ledger.rows("SELECT settled, held FROM balances")
+    assert [(Decimal(row["settled"]) / 10**12, row["held"]) for row in rows] == [(done.cost_usd, 0)] * 2
+
+
+def test_what_is_unallocated_needs_to_know_the_tags(make: Make) -> None:
+    with pytest.raises(router.ConfigurationError, match="give `required_tags`"):
+        make("budgets: [{scope: unallocated, limit_usd: 1}]")
+
+
+def test_a_policy_without_budgets_leaves_no_gap_when_they_return(make: Make) -> None:
+    limited = "budgets: [{scope: {team: '*'}, limit_usd: 1}]"
+    costs = [make(policy).complete(HI, team="x", max_tokens=3).cost_usd for policy in (limited, "", limited)]
+    assert sums(make(limited)) == (sum(cost for cost in costs if cost is not None), 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_does_not_end_the_stream_that_its_parent_reads(make: Make, provider: Provider) -> None:
+    one = make("budgets: [{limit_usd: 1, window: month}]")
+    provider.script("cheap", [reply("a b c")])
+    streams = [one.complete(HI, stream=True)]
+    next(streams[0])
+    child = os.fork()
+    if child == 0:
+        streams.clear()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len(one.ledger.holds.live()) == 1
+    list(streams[0])
+    assert sums(one) == (streams[0].completion.cost_usd, 0)

@@ -159,3 +159,35 @@ def test_counts_are_told_as_counts() -> None:
     assert denial is not None
     assert "3 requests" in str(denial.error)
     assert (denial.error.limit, denial.error.fits_usd) == (Decimal(3), None)
+
+
+def test_a_value_shares_no_account_with_a_list_nor_what_is_unallocated_with_a_tag_of_that_name() -> None:
+    each, shared = budget(scope={"team": None}), budget(scope={"team": ("x", "y")})
+    assert each.account(Tags(team="x|y")) != shared.account(Tags(team="x"))
+    lacks, named = budget(lacking=("team",)), budget(scope={"unallocated": None})
+    assert lacks.account(Tags()) != named.account(Tags(extra={"unallocated": "true"}))
+    assert lacks.account(Tags()) != budget(lacking=("workflow",)).account(Tags())
+
+
+def test_an_account_is_told_in_words_by_its_own_budget_alone() -> None:
+    each, shared, lacks = budget(scope={"team": None}), budget(scope={"team": ("x", "y")}), budget(lacking=("team",))
+    accounts = [one.account(Tags(team="x")) or one.account(Tags()) for one in (each, shared, lacks)]
+    told = [[one.values_of(account or "") for account in accounts] for one in (each, shared, lacks)]
+    assert told == [
+        [{"team": "x"}, None, None],
+        [None, {"team": "x|y"}, None],
+        [None, None, {"unallocated": "without team"}],
+    ]
+
+
+def test_a_window_whose_name_begins_like_anothers_is_another() -> None:
+    here = budget(window=Window(unit="month", tz="America/New_York")).account(Tags())
+    assert here is not None
+    assert budget(window=Window(unit="month")).values_of(here) is None
+
+
+def test_a_denial_names_the_provider() -> None:
+    one = budget(scope={"provider": ("openai",)})
+    (booked,) = Budgets((one,)).legs(Tags(), "m", "openai", Worst(usd=1, tokens=1), NOON)
+    assert isinstance(booked, Leg)
+    assert booked.shown == "provider=openai"

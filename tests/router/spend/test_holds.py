@@ -252,3 +252,48 @@ def test_an_approval_holds_until_its_moment(ledger: Ledger, monkeypatch: pytest.
     ledger.holds.release("two", 0)
     monkeypatch.setattr(holds_module, "_now_us", after(11))
     assert ledger.holds.take("three", 0, booked, 3 * DOLLAR, "m") is not None
+
+
+def test_two_limits_of_one_scope_count_a_call_once(ledger: Ledger) -> None:
+    window = Window(unit="month")
+    both = Budgets((Budget(name="soft", scope={}, limit=8 * DOLLAR, window=window,
+                           steps=(Step(share=1.0, action="notify"),)),
+                    Budget(name="hard", scope={}, limit=10 * DOLLAR, window=window)))  # fmt: skip
+    request = chat_request(HI)
+    assert ledger.holds.take(request.id, 0, legs("x", 6, both), 6 * DOLLAR, "m") is None
+    assert balances(ledger) == {"usd month {}": (0, 6)}
+    ledger.append_attempt(request, 0, attempt(5))
+    assert balances(ledger) == {"usd month {}": (5, 0)}
+    ledger.holds.adopt(both.each)
+    assert balances(ledger) == {"usd month {}": (5, 0)}
+
+
+def test_a_budget_that_returns_has_seen_what_was_spent_without_it(ledger: Ledger) -> None:
+    ledger.holds.adopt(BUDGETS.each)
+    request = chat_request(HI, team="x")
+    assert take(ledger, request, 5) is None
+    ledger.append_attempt(request, 0, attempt(3))
+    ledger.holds.adopt(())
+    ledger.append_attempt(chat_request(HI, team="x"), 0, attempt(4))
+    ledger.holds.adopt(BUDGETS.each)
+    assert set(balances(ledger).values()) == {(7, 0)}
+
+
+@pytest.mark.parametrize("name", ['a"b', "a'b", "a.b", "a\\b", "größe", "model'; --", "$", "unallocated"])
+def test_a_new_budget_finds_past_calls_by_a_tag_of_any_name(ledger: Ledger, name: str) -> None:
+    ledger.append_attempt(chat_request(HI, tags={name: "v"}), 0, attempt(2))
+    ledger.holds.adopt([Budget(name="b", scope={name: None}, limit=DOLLAR, window=Window(unit="month"))])
+    assert list(balances(ledger).values()) == [(2, 0)]
+
+
+def test_a_lease_whose_transaction_failed_is_written_with_the_next_hold(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = chat_request(HI, team="x")
+    monkeypatch.setattr(holds_module, "_enter", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        take(ledger, request, 1)
+    monkeypatch.undo()
+    assert take(ledger, request, 1) is None
+    owned = ledger.rows("SELECT 1 FROM holds JOIN owners ON owners.id = holds.owner")
+    assert len(owned) == 1
