@@ -150,13 +150,14 @@ def _print(
 ) -> None:  # fmt: skip
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     for text in assumed:
         click.echo(f"assumed from now on: {text}")
     table = Table(*names, "this month", "month end", f"{confidence:.0%} interval", f"next {days} days",
                   f"{confidence:.0%} interval", "", box=None, padding=(0, 2, 0, 0))  # fmt: skip
     for one in found:
-        scope = (value or "-" for value in one.history.scope.values())
+        scope = (Text(value or "-") for value in one.history.scope.values())
         table.add_row(*scope, f"${one.month_usd:.2f}", *_shown(one.month_end), *_shown(one.ahead), one.caution or "")
     Console().print(table)
     if not found:

@@ -86,14 +86,16 @@ def _revenue(path: Path) -> dict[str, Decimal]:
 def _print(found: Sequence[UnitCost], names: Sequence[str], per: str, confidence: float) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*names, "cost", per, f"USD per {per}", f"{confidence:.0%} interval", "runs", "", box=None,
                   padding=(0, 2, 0, 0))  # fmt: skip
     for one in found:
         value = "-" if one.usd is None else f"{one.usd:.6g}"
         between = "too few runs" if one.low is None else f"{one.low:.6g} to {one.high:.6g}"
-        table.add_row(*(tag or "-" for tag in one.scope.values()), f"${one.cost_usd:.6f}", f"{one.units:,.10g}", value,
-                      between, f"{one.runs:,}", _caution(one))  # fmt: skip
+        scope = (Text(tag or "-") for tag in one.scope.values())
+        table.add_row(*scope, f"${one.cost_usd:.6f}", f"{one.units:,.10g}", value, between, f"{one.runs:,}",
+                      _caution(one))  # fmt: skip
     Console().print(table)
 
 
@@ -111,11 +113,12 @@ def _caution(one: UnitCost) -> str:
 def _print_margins(found: Sequence[Margin]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("customer", "revenue", "cost", "margin", "of revenue", "runs", "", box=None, padding=(0, 2, 0, 0))
     for one in found:
         share = "" if not one.revenue_usd or one.margin_usd is None else f"{one.margin_usd / one.revenue_usd:.1%}"
         money = ("-" if usd is None else f"${usd:.4f}" for usd in (one.revenue_usd, one.cost_usd, one.margin_usd))
         told = f"at least: {one.unpriced:,} calls have no known cost" if one.unpriced else ""
-        table.add_row(one.customer or "-", *money, share, f"{one.runs:,}", told)
+        table.add_row(Text(one.customer or "-"), *money, share, f"{one.runs:,}", told)
     Console().print(table)

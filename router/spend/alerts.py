@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.spend.windows import DAY_US
+from router.spend.windows import DAY_US, HOUR_US
 from router.stores.sqlite import Database
 
 SOURCES = ("budgets", "runs", "anomalies", "tokenizers", "prices")
 LEASE_US = 60_000_000
 """For so long a claimed message is its claimer's."""
 FIRST_PAUSE_US = 30_000_000
-LONGEST_PAUSE_US = 3_600_000_000
+LONGEST_PAUSE_US = HOUR_US
 GIVE_UP_US = DAY_US
 KEEP_US = 90 * DAY_US
 

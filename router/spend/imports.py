@@ -71,8 +71,7 @@ class Tally:
 def write_calls(ledger: Ledger, rows: Iterable[Imported | None]) -> Tally:
     """Write requests and their calls; None counts as unread. A second time the same rows change nothing."""
     tally = Tally()
-    archived = {row["month"] for row in ledger.rows("SELECT DISTINCT month FROM archives")}
-    closed = {row["month"] for row in ledger.rows("SELECT month FROM closings")}
+    archived, closed = months(ledger)
     for page in pages(rows):
         with ledger.batch() as connection:
             count = 0
@@ -91,6 +90,12 @@ def write_calls(ledger: Ledger, rows: Iterable[Imported | None]) -> Tally:
                     tally.known += 1
             ledger.rollups.wrote(connection, 2 * count)
     return tally
+
+
+def months(ledger: Ledger) -> tuple[set[str], set[str]]:
+    """Those that were archived, and all that are closed."""
+    archived = {row["month"] for row in ledger.rows("SELECT DISTINCT month FROM archives")}
+    return archived, {row["month"] for row in ledger.rows("SELECT month FROM closings")}
 
 
 def pages(rows: Iterable[Any]) -> Iterator[list[Any]]:

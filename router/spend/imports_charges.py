@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import InvalidRequestError
 from router.spend.closing_rows import month_us
-from router.spend.imports import Tally, insert, pages, tag_values
+from router.spend.focus_frame import month_of
+from router.spend.imports import Tally, insert, months, pages, tag_values
 from router.spend.imports_files import Row, decimal_of, moment_us, text_of
 from router.spend.money import PICO
 from router.spend.windows import DAY_US
@@ -61,12 +62,16 @@ def write_charges(ledger: Ledger, rows: Iterable[Row], source: str) -> Tally:
         InvalidRequestError: of the first row that is wrong; rows before it are written.
     """
     tally = Tally()
+    archived, closed = months(ledger)
     for page in pages(rows):
         charges = [charge_of(row, source) for row in page]
         with ledger.batch() as connection:
             for charge in charges:
-                if insert(connection, "charges", charge):
+                if (month := month_of(charge["at_us"])) in archived:
+                    tally.archived += 1
+                elif insert(connection, "charges", charge):
                     tally.written += 1
+                    tally.late += month in closed
                     tally.cost_usd += charge["cost_pusd"] / PICO
                 else:
                     tally.known += 1

@@ -26,14 +26,14 @@ from router.spend.prices import Price
 from router.spend.prices.rates import INPUT_METERS
 from router.spend.prices.rerate import usage_in
 from router.spend.reconcile_shapes import Line
-from router.spend.windows import DAY_US
+from router.spend.windows import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
     from router.spend.ledger import Ledger
 
 RESIDUALS = ("credits", "late", "unpriced", "unlogged", "unbilled", "rounding", "mispriced", "unexplained")
 NOTHING = Decimal(0)
-EDGE_US = 3_600_000_000
+EDGE_US = HOUR_US
 """Calls so close to midnight may be booked on either day."""
 SMALLEST = Decimal(1).scaleb(-12)
 AFTER_MODELS = (

@@ -12,7 +12,7 @@ from typing import Any
 from router.errors import RunStoppedError
 from router.spend.breaker import READINGS, Breaking, Limit, RunState, Trip, learned_limits, trip_of
 from router.spend.fingerprint import fingerprint
-from router.spend.windows import DAY_US, SECOND_US
+from router.spend.windows import DAY_US, HOUR_US, SECOND_US
 from router.stores.sqlite import Database
 from router.types import Attempt, Request
 
@@ -20,7 +20,7 @@ HISTORY_RUNS = 1_000
 HISTORY_DAYS = 28
 KEEP_DAYS = 35
 SHADOW_FACTOR = 4.0
-OVER_US = 3_600_000_000
+OVER_US = HOUR_US
 """A run that was quiet for an hour has ended."""
 FRESH_S = 300.0
 """For so long learned limits serve before they are learned again."""

@@ -62,6 +62,15 @@ def test_assumptions_are_said_and_change_what_is_to_come(state: Path) -> None:
     assert assumed["assumed"][1].startswith("large in place of small: x ")
 
 
+def test_names_that_look_like_markup_are_shown_as_they_are(state: Path) -> None:
+    with closing(Ledger(state / "ledger.sqlite3")) as ledger:
+        add_calls(ledger, [{"at": days_ago(1), "usd": 9.0, "team": "[/b]", "customer": "[/i]"}])
+    assert "[/b]" in run(state, "--by", "team").stdout
+    units = ("spend", "units", "--state", str(state))
+    assert "[/b]" in CliRunner().invoke(cli, [*units, "--by", "team"]).stdout
+    assert "[/i]" in CliRunner().invoke(cli, [*units, "--margins"]).stdout
+
+
 def test_budgets_say_why_nobody_knows_when_they_are_gone(state: Path) -> None:
     told = run(state).stdout
     assert "budget runs: not known when it is gone: no sums by the hour are kept of its scope" in told

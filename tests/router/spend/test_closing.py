@@ -226,6 +226,16 @@ def test_focus_rows_of_an_archived_month_come_from_its_files(
     assert [row["BilledCost"] for row in before if row["ChargeCategory"] == "Purchase"] == [Decimal("58.5")] * 2
 
 
+def test_charges_of_archived_months_are_not_booked_again(spring: Ledger, tmp_path: Path) -> None:
+    seats = {"vendor": "v", "product": "p", "quantity": "3", "unit_price": "10", "month": "2026-03"}
+    write_charges(spring, [seats, {**seats, "month": "2026-05"}], "seats")
+    close_month(spring, "2026-03")
+    assert write_charges(spring, [{**seats, "product": "late"}], "seats").late == 1
+    archive(spring, "2026-04", tmp_path / "files")
+    tally = write_charges(spring, [seats, {**seats, "month": "2026-05"}], "seats")
+    assert (tally.written, tally.archived, tally.known) == (0, 1, 1)
+
+
 def test_a_lost_archive_is_told(spring: Ledger, tmp_path: Path) -> None:
     close_month(spring, "2026-03")
     archive(spring, "2026-04", tmp_path / "old")
