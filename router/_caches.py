@@ -70,12 +70,13 @@ class Caches:
             self.aside.settle()  # what it left may not be stored yet
             self.alike.reject(decision_id, source)
 
-    def close(self) -> None:
-        """Close the files."""
-        self.aside.close()
-        if self.exact is not None:
+    def close(self, going_on: Caches | None = None) -> None:
+        """Close the files, but none of those that other caches go on with."""
+        if going_on is None or going_on.aside is not self.aside:
+            self.aside.close()
+        if self.exact is not None and (going_on is None or going_on.exact is not self.exact):
             self.exact.close()
-        if self.alike is not None:
+        if self.alike is not None and (going_on is None or going_on.alike is not self.alike):
             self.alike.close()
 
 

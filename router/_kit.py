@@ -19,7 +19,7 @@ from router.cache.exact import ExactCache
 from router.cache.flights import Flights
 from router.canaries import Canaries
 from router.decide import Ruling, decide
-from router.errors import ConfigurationError
+from router.errors import ConfigurationError, PolicyError
 from router.pace import RECENT_S, PaceMemory
 from router.policy import Policy, load_policy
 from router.sessions import Sessions
@@ -66,66 +66,96 @@ class Kit:
             return
         self.books.canaries.heard(name, "quality", score, least)
 
-    def close(self) -> None:
-        """Close its files."""
-        if self.books.texts is not None:
+    def close(self, going_on: Kit | None = None) -> None:
+        """Close its files, but none of those that another kit goes on with."""
+        if self.books.texts is not None and (going_on is None or going_on.books.texts is not self.books.texts):
             self.books.texts.close()
-        self.caches.close()
+        self.caches.close(going_on.caches if going_on is not None else None)
 
 
-def make_kit(path: Path, folder: Path, ledger: Ledger) -> Kit:
+def make_kit(path: Path, folder: Path, ledger: Ledger, before: Kit | None = None) -> Kit:
     """Load a policy and make what it asks for.
 
     Args:
         path: of the policy file.
         folder: of the state: caches and kept texts.
         ledger: where requests are written down, and what was learned from.
+        before: the kit that holds, whose memories and open files are taken over as far as they mean the same.
+
+    Returns:
+        The kit; the one before if neither policy nor artifact has changed.
 
     Raises:
-        ConfigurationError: the policy or its artifact is wrong, or a store cannot be opened.
+        ConfigurationError: the policy or its artifact is wrong, a store cannot be opened, or, with a kit before, a file
+            of evidence is broken that was not then.
     """
     policy = load_policy(path)
+    if before is not None and (broken := set(policy.evidence_problems) - set(before.policy.evidence_problems)):
+        raise PolicyError(*sorted(broken))  # at the start it counts as missing; here there is one that holds
+    trained = _predictor(policy)
+    if before is not None:
+        if trained is not None and before.predictor is not None and trained.version == before.predictor.version:
+            trained = before.predictor  # it remembers which bars it carries
+        if policy.version == before.policy.version and trained is before.predictor:
+            return before
+    if trained is not None:
+        from router.learned import certify
+
+        certify(trained, policy)
     ledger.keep_prices(price for prices in policy.prices.values() for price in prices)
-    trained, data = _predictor(policy), policy.data
     ledger.holds.adopt(policy.budgets.each)
+    data, old, tiers = policy.data, before.books if before else None, before.caches if before else None
+    has_texts = before is not None and before.policy.data == data
     books = Books(
         ledger=ledger,
-        texts=open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks),
-        memory=Memory(policy.cacheable),
-        paces=_pace_memory(ledger, policy),
+        texts=old.texts if old and has_texts else
+        open_texts(folder, data.store_text, keep_days=data.keep_days, tasks=data.tasks),
+        memory=old.memory if old else Memory(policy.cacheable),
+        paces=old.paces if old and old.paces and policy.limits_latency else _pace_memory(ledger, policy),
         till=Till(policy.budgets, ledger.holds) if policy.budgets.each else None,
         breaker=_breaker(folder, ledger, policy),
-        sessions=Sessions(),
+        sessions=old.sessions if old else Sessions(),
         canaries=Canaries(ledger) if policy.canaries else None,
-    )
+    )  # fmt: skip
     caches = Caches(
-        exact=ExactCache(TextStore(folder / "cache")) if policy.caches_exactly else None,
-        alike=_semantic_cache(folder, policy, trained),
+        exact=_exact_cache(folder, policy, tiers),
+        alike=_semantic_cache(folder, policy, trained, before),
         policy=policy,
         artifact_version=trained.version if trained else None,
         used=books.used,
-        flights=Flights(),
-        aside=Aside(),
+        flights=tiers.flights if tiers else Flights(),
+        aside=tiers.aside if tiers else Aside(),
     )
-    return Kit(policy=policy, predictor=trained, learner=_learner(ledger, policy), books=books, caches=caches)
+    return Kit(policy=policy, predictor=trained, learner=_learner(ledger, policy, before), books=books, caches=caches)
 
 
 def _predictor(policy: Policy) -> Predictor | None:
-    """The trained artifact, if the policy names one; it knows already which of the policy's bars it carries."""
+    """The trained artifact, if the policy names one."""
     if policy.artifact is None:
         return None  # numpy stays out of a service that has nothing to predict
-    from router.learned import certify
     from router.predict import Predictor
 
-    trained = Predictor.load(policy.artifact)
-    certify(trained, policy)
-    return trained
+    return Predictor.load(policy.artifact)
 
 
-def _semantic_cache(folder: Path, policy: Policy, trained: Predictor | None) -> SemanticCache | None:
+def _exact_cache(folder: Path, policy: Policy, before: Caches | None) -> ExactCache | None:
+    """The exact cache, if a rule keeps answers; every key in it names the policy's version, so all may share it."""
+    if not policy.caches_exactly:
+        return None
+    return before.exact if before and before.exact else ExactCache(TextStore(folder / "cache"))
+
+
+def _semantic_cache(
+    folder: Path, policy: Policy, trained: Predictor | None, before: Kit | None
+) -> SemanticCache | None:
     """The semantic cache, if a rule asks it and the embedder is there; its absence is said once, in the log."""
     if not policy.caches_alike:
-        return None  # the same
+        return None  # numpy stays out of a service that has nothing to predict
+    if before is not None and before.caches.alike is not None and (
+        (before.policy.routes_version, before.caches.artifact_version, before.policy.matched_tags)
+        == (policy.routes_version, trained.version if trained else None, policy.matched_tags)
+    ):  # fmt: skip
+        return before.caches.alike
     from router.embedding import missing
 
     if reason := missing():
@@ -141,10 +171,12 @@ def _semantic_cache(folder: Path, policy: Policy, trained: Predictor | None) -> 
     )
 
 
-def _learner(ledger: Ledger, policy: Policy) -> Learner | None:
+def _learner(ledger: Ledger, policy: Policy, before: Kit | None) -> Learner | None:
     """What hears feedback, if a rule learns from it."""
     if not policy.learns:
         return None  # the same
+    if before is not None and before.learner is not None and before.policy.evidence == policy.evidence:
+        return before.learner  # it has read all the feedback there is
     from router.predict.learner import Learner
 
     return Learner(ledger, policy.evidence)

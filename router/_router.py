@@ -13,7 +13,8 @@ from router import flow
 from router._calls import calls_of
 from router._drive import adrive, drive
 from router._journey import Journey, Steps
-from router._kit import make_kit, state_folder
+from router._kit import Kit, state_folder
+from router._reload import Kits, Watch, seconds_between_looks
 from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
 from router.answers import without_logprobs
@@ -40,6 +41,8 @@ class Router:
         state: directory for ledger and cache; default `CLEARBAR_STATE`, else `./.clearbar`. Several processes may
             share one on a local disk.
         transport: how calls are sent; default: by each model's `call` string.
+        reload_s: seconds between two looks whether the policy has changed; then it is loaded again, as by `reload()`,
+            and what is wrong with it stands in the log. Default `CLEARBAR_RELOAD_S`; 0, or neither: nobody looks.
 
     Raises:
         ConfigurationError: no policy was found, it is wrong, or a store cannot be opened.
@@ -50,16 +53,42 @@ class Router:
         policy: str | os.PathLike[str] | None = None,
         state: str | os.PathLike[str] | None = None,
         transport: Transport | None = None,
+        *,
+        reload_s: float | None = None,
     ) -> None:
+        every_s = seconds_between_looks(reload_s)
         self._folder = state_folder(state)
         self.ledger = Ledger(self._folder / "ledger.sqlite3")
-        self._kit = make_kit(find_policy(policy), self._folder, self.ledger)
+        self._kits = Kits(find_policy(policy), self._folder, self.ledger)
         self._transport: Transport = transport or DispatchTransport()
+        self._watch = Watch(self._kits, every_s) if every_s else None
 
     @property
     def policy(self) -> Policy:
         """The routing table that holds now."""
         return self._kit.policy
+
+    def reload(self) -> str:
+        """Load the policy again, with its includes, evidence and artifact. Requests under way keep the one they have.
+
+        Returns:
+            The version that holds now; where nothing has changed, nothing happens.
+
+        Raises:
+            ConfigurationError: the policy, its artifact or a file of its evidence is wrong. The one before goes on.
+        """
+        return self._kits.reload()
+
+    def rollback(self) -> str:
+        """Go back to the policy before the last reload, until the files change again or `reload()` is called.
+
+        Returns:
+            The version that holds now.
+
+        Raises:
+            ConfigurationError: there is none: nothing was reloaded, or it was gone back to already.
+        """
+        return self._kits.rollback()
 
     def complete(self, messages: Sequence[Message], *, stream: bool = False, **options: Any) -> Any:
         """Answer a chat request; see `router.complete` for the arguments.
@@ -140,6 +169,8 @@ class Router:
 
     def close(self) -> None:
         """Close files and connections."""
+        if self._watch is not None:
+            self._watch.close()
         self._transport.close()
         self._kit.close()
         self.ledger.close()
@@ -149,6 +180,12 @@ class Router:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def _kit(self) -> Kit:
+        if self._watch is not None:
+            self._watch.go_on()
+        return self._kits.now
 
     def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""

@@ -79,6 +79,10 @@ class Memory(ForkSafe):
         self._made: dict[str, tuple[int, int]] = {}
         super().__init__()
 
+    def serve(self, cacheable: Collection[str]) -> None:
+        """Go on under another policy, whose prices have a cached input for these models."""
+        self._cacheable = frozenset(cacheable)
+
     def close(self) -> None:
         """Nothing is open: all it needs is that no thread holds its lock at a fork."""
 

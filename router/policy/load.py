@@ -45,6 +45,8 @@ class Policy:
     table: Table
     """The rules, ready to be matched."""
     evidence: EvidenceTable
+    evidence_folder: Path
+    """It need not exist."""
     evidence_problems: tuple[str, ...]
     """One line for each evidence file that cannot be used."""
     artifact: Path | None
@@ -205,6 +207,7 @@ def load_policy(path: str | os.PathLike[str], environment: str | None = None) ->
         rules=rules,
         table=compiled(rules),
         evidence=evidence,
+        evidence_folder=folder / file.evidence,
         evidence_problems=tuple(evidence_problems),
         artifact=folder / file.artifact if file.artifact else None,
         prices=prices,
