@@ -6,7 +6,18 @@ everything heavier load when the first `Router` is made or the first call is sen
 
 from typing import TYPE_CHECKING, Any
 
-from router._api import acomplete, complete, embed, explain, record_feedback, record_outcome, reject
+from router._api import (
+    acomplete,
+    complete,
+    embed,
+    explain,
+    record_feedback,
+    record_outcome,
+    reject,
+    result,
+    run_batches,
+    submit,
+)
 from router._version import __version__
 from router.decisions import Candidate, Decision, TaskGuess
 from router.errors import (
@@ -40,6 +51,7 @@ from router.types import Attempt, Completion, Reply, Tags, Usage
 if TYPE_CHECKING:
     from router._router import Router
     from router._stream import AsyncStream, Stream
+    from router.deferred.ticket import Ticket
     from router.transports.fake import FakeTransport
     from router.transports.replay import ReplayTransport
 
@@ -77,6 +89,7 @@ __all__ = [
     "Stream",
     "Tags",
     "TaskGuess",
+    "Ticket",
     "UnknownModelError",
     "UnsupportedParameterError",
     "Usage",
@@ -89,6 +102,9 @@ __all__ = [
     "record_feedback",
     "record_outcome",
     "reject",
+    "result",
+    "run_batches",
+    "submit",
 ]
 
 _LAZY = {
@@ -97,6 +113,7 @@ _LAZY = {
     "ReplayTransport": "router.transports.replay",
     "Router": "router._router",
     "Stream": "router._stream",
+    "Ticket": "router.deferred.ticket",
 }
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from router._router import Router
     from router.decisions import Decision
+    from router.deferred.runner import Ran
+    from router.deferred.ticket import Ticket
     from router.types import Completion, Message
 
 _lock = threading.Lock()
@@ -92,6 +94,21 @@ def complete(
 async def acomplete(messages: Sequence[Message], **options: Any) -> Any:
     """`complete()` without blocking the event loop; with `stream=True` use `async for`."""
     return await default_router().acomplete(messages, **options)
+
+
+def submit(messages: Sequence[Message], *, deadline_s: float = 86_400.0, **options: Any) -> Ticket:
+    """Put a chat request that can wait into the queue, for a provider's batch API; see `Router.submit`."""
+    return default_router().submit(messages, deadline_s=deadline_s, **options)
+
+
+def result(ticket_id: str) -> Completion | None:
+    """The answer of a request that was submitted; None while there is none."""
+    return default_router().result(ticket_id)
+
+
+def run_batches() -> Ran:
+    """Work once on what was submitted; `clearbar batch run` does it again and again."""
+    return default_router().run_batches()
 
 
 def explain(messages: Sequence[Message], **options: Any) -> Decision:

@@ -82,6 +82,17 @@ class Books:
         return None if self.till is None else self.till.squeezed(request)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A call of a request that came to nothing before its journey began, such as its line of a batch."""
+
+    call: Call
+    error: ProviderError
+    held_usd: Decimal | None
+    """What budgets hold for it."""
+    latency_s: float
+
+
 class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
@@ -110,6 +121,12 @@ class Journey:
         self._session, self._is_quiet = ruling.session, ruling.data.log == "none"
         self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
         self.visit.follow(ruling)
+
+    def lose(self, lost: Lost) -> None:
+        """Book a call that was lost before; the next one is the request's second."""
+        self.meter.held_usd = lost.held_usd
+        self.meter.settle(lost.call, lost.error, lost.latency_s)
+        self._book()
 
     def ask_alike(self, ruling: Ruling) -> Generator[Wait, Any, Stored | None]:
         """The stored answer to a question like it, if it may serve; what the semantic cache said is noted."""
@@ -225,6 +242,11 @@ class Journey:
             self.visit.leave()
         return self._completion(call.model, payload, self.meter.cost_usd)
 
+    def tell(self, call: Call, payload: Mapping[str, Any]) -> Completion:
+        """The completion of a request whose rows stand in the ledger already; nothing is written."""
+        payload = {**payload, "usage": _openai_usage(self.meter.attempts[-1], payload.get("usage"))}
+        return self._completion(call.model, payload, self.meter.cost_usd)
+
     def finish_stream(self, call: Call, payload: Mapping[str, Any], outcome: Outcome, error: str | None) -> Completion:
         """The same for a stream, which is settled when it ends, however it ends."""
         if not self._is_settled:  # else its row could not be written the first time
@@ -279,8 +301,15 @@ class Journey:
 
     @property
     def _answering(self) -> list[Attempt]:
-        """The attempts at the request itself; a verifier's have another prompt and a few tokens of answer."""
-        return [attempt for attempt in self.meter.attempts if attempt.role == "answer"]
+        """The attempts at the request itself, sent live.
+
+        A verifier's have another prompt and a few tokens of answer, and a batch's time says nothing of the model.
+        """
+        return [
+            attempt
+            for attempt in self.meter.attempts
+            if attempt.role == "answer" and (attempt.usage is None or attempt.usage.service_tier != "batch")
+        ]
 
     def _tell_canary(self) -> None:
         """Say whether the model on trial answered, where it was asked and nobody broke off."""

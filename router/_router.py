@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from router import flow
 from router._calls import calls_of
 from router._drive import adrive, drive
-from router._journey import Journey, Steps
+from router._journey import Journey, Lost, Steps
 from router._kit import Kit, state_folder
 from router._reload import Kits, Watch, seconds_between_looks
 from router._request import chat_request, embedding_request
@@ -21,6 +21,7 @@ from router.answers import without_logprobs
 from router.cache.flights import LEASE_S
 from router.decide import Ruling
 from router.decisions import Decision
+from router.deferred.ticket import Desk, Ticket
 from router.errors import InvalidRequestError
 from router.policy import Policy, find_policy
 from router.spend.ledger import Ledger
@@ -31,6 +32,7 @@ from router.types import Completion, Message, Request, Wait
 
 if TYPE_CHECKING:
     from router.cache.purge import Purged
+    from router.deferred.runner import Ran
 
 
 class Router:
@@ -60,6 +62,7 @@ class Router:
         self._folder = state_folder(state)
         self.ledger = Ledger(self._folder / "ledger.sqlite3")
         self._kits = Kits(find_policy(policy), self._folder, self.ledger)
+        self._desk = Desk(self._folder)
         self._transport: Transport = transport or DispatchTransport()
         self._watch = Watch(self._kits, every_s) if every_s else None
 
@@ -112,6 +115,43 @@ class Router:
         Without `model`, the policy's first model with the capability `embedding` serves.
         """
         done: Completion = drive(self._serve(embedding_request(input, **options)), self._transport)
+        return done
+
+    def submit(self, messages: Sequence[Message], *, deadline_s: float = 86_400.0, **options: Any) -> Ticket:
+        """Put a chat request that can wait into the queue; `run_batches()` or `clearbar batch run` sends it.
+
+        Args:
+            messages: as of `complete`, as are the options.
+            deadline_s: seconds until the answer should be there, at most 30 days. The request is asked live when ten
+                minutes of it are left, or a tenth, if that is less.
+            **options: as of `complete`, without `stream`.
+
+        Returns:
+            A ticket; `ticket.result()` is the completion, or None while there is none.
+
+        Raises:
+            RouterError: nothing may serve it by now, its rule keeps no text, or it has no JSON form.
+        """
+        request = chat_request(messages, **options)
+        return self._desk.submit(request, self._kit.decide(request), deadline_s)
+
+    def result(self, ticket_id: str) -> Completion | None:
+        """The answer of a request that was submitted, in this process or another; None while there is none.
+
+        Raises:
+            InvalidRequestError: no request has this id, or its days are over.
+            RouterError: it failed; the message says why.
+        """
+        return self._desk.result(ticket_id)
+
+    def run_batches(self) -> Ran:
+        """Work once on what was submitted: settle batches that have ended, send what waits, ask live what must be."""
+        transport = self._transport
+        provider = transport.batches() if isinstance(transport, DispatchTransport) else None
+        return self._desk.run(self._kit, provider, self._ask_live)
+
+    def _ask_live(self, request: Request, lost: Lost | None) -> Completion:
+        done: Completion = drive(self._serve(request, lost=lost), self._transport)
         return done
 
     def explain(self, messages: Sequence[Message], **options: Any) -> Decision:
@@ -173,6 +213,7 @@ class Router:
             self._watch.close()
         self._transport.close()
         self._kit.close()
+        self._desk.close()
         self.ledger.close()
 
     def __enter__(self) -> Router:
@@ -187,15 +228,17 @@ class Router:
             self._watch.go_on()
         return self._kits.now
 
-    def _serve(self, request: Request, *, is_async: bool = False) -> Steps:
+    def _serve(self, request: Request, *, is_async: bool = False, lost: Lost | None = None) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
         kit = self._kit  # one policy for the whole request, also where another is loaded meanwhile
         journey = Journey(request, kit.books, kit.caches, is_async=is_async)
         with journey.visit.boarded() as leader:
-            if entry := journey.visit.look_up():
+            if lost is None and (entry := journey.visit.look_up()):
                 return _as_asked((yield from journey.answer_from(entry, kit.policy.version)), request, is_async)
             ruling = kit.decide(request)
-            journey.follow(ruling, kit.policy.prices)
+            journey.follow(ruling, kit.policy.prices if lost is None else {lost.call.model: (), **kit.policy.prices})
+            if lost is not None:
+                journey.lose(lost)
             if leader is not None and ruling.caching.keeps:
                 yield Wait(until=leader, seconds=journey.patience_s(LEASE_S))
                 if entry := journey.visit.look_up():

@@ -158,6 +158,65 @@ class Received:
         return str(self.body["model"])
 
 
+Ask = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
+"""Status and body of the answer to one line of a batch."""
+
+
+class Batches:
+    """OpenAI's files and batches. A batch stays `in_progress` until `state` says how batches end."""
+
+    def __init__(self) -> None:
+        self.state = "in_progress"
+        self.files: dict[str, bytes] = {}
+        self.made: dict[str, dict[str, Any]] = {}
+        self.cancelled: list[str] = []
+
+    def post(self, path: str, raw: bytes) -> bytes | None:
+        """An upload, a new batch or its end; None: the path is not ours."""
+        where = path.partition("?")[0].removeprefix("/v1/").split("/")
+        if where == ["files"]:
+            name = f"file-{len(self.files)}"
+            content = next(part for part in raw.split(b"--" + raw[2 : raw.index(b"\r\n")]) if b"filename=" in part)
+            self.files[name] = content.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+            told = {"id": name, "object": "file", "bytes": len(raw), "created_at": CREATED, "filename": "x.jsonl",
+                    "purpose": "batch", "status": "processed"}  # fmt: skip
+            return json.dumps(told).encode()
+        if where == ["batches"]:
+            name = f"batch-{len(self.made)}"
+            self.made[name] = {**json.loads(raw), "id": name, "object": "batch", "created_at": CREATED}
+            return self._told(name)
+        if where[0] == "batches" and where[-1] == "cancel":
+            self.cancelled.append(where[1])
+            return self._told(where[1])
+        return None
+
+    def get(self, path: str, ask: Ask) -> bytes | None:
+        """How batches stand, or a file."""
+        where = path.partition("?")[0].removeprefix("/v1/").split("/")
+        if where == ["batches"]:
+            listed = [json.loads(self._told(name)) for name in reversed(self.made)]
+            return json.dumps({"object": "list", "data": listed, "has_more": False}).encode()
+        if where[0] == "batches":
+            if self.state == "completed" and "output_file_id" not in self.made[where[1]]:
+                self._answer(self.made[where[1]], ask)
+            return self._told(where[1])
+        return self.files[where[1]] if where[0] == "files" else None
+
+    def _answer(self, batch: dict[str, Any], ask: Ask) -> None:
+        lines: dict[bool, list[str]] = {True: [], False: []}
+        for line in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
+            status, body = ask(line["body"])
+            told = {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}}
+            lines[status == 200].append(json.dumps(told))
+        for name, is_good in (("output_file_id", True), ("error_file_id", False)):
+            batch[name] = f"file-{len(self.files)}" if lines[is_good] else None
+            if lines[is_good]:
+                self.files[batch[name]] = "\n".join(lines[is_good]).encode()
+
+    def _told(self, name: str) -> bytes:
+        return json.dumps({**self.made[name], "status": self.state}).encode()
+
+
 class ClientGone(Exception):
     """The client closed its connection."""
 
@@ -175,6 +234,7 @@ class Provider:
         self.handler: Callable[[dict[str, Any]], Step | None] | None = None
         """If set, asked for a step before the scripts, with the request's JSON."""
         handler = type("BoundHandler", (_Handler,), {"provider": self})
+        self.batches = Batches()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -197,7 +257,8 @@ class Provider:
 
     def requests_for(self, model: str) -> list[Received]:
         """The requests that asked for one model."""
-        return [request for request in self.requests if request.raw and request.body.get("model") == model]
+        asked = (one for one in self.requests if one.raw and not one.path.endswith("/files"))
+        return [request for request in asked if request.body.get("model") == model]
 
     def reset(self) -> None:
         """Forget scripts and requests."""
@@ -206,6 +267,7 @@ class Provider:
             self._every.clear()
             self.requests = []
             self.key = self.handler = None
+            self.batches = Batches()
 
     def close(self) -> None:
         """Stop serving."""
@@ -268,7 +330,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         received = self._receive()
-        if self.path.rstrip("/") == "/v1/models":
+        if answer := self.provider.batches.get(self.path, self._line):
+            self._send(200, answer, {})
+        elif self.path.rstrip("/") == "/v1/models":
             listed = [{"id": name, "object": "model", "owned_by": "loopback"} for name in self.provider._models()]
             self._send_json(200, {"object": "list", "data": listed})
         else:
@@ -299,6 +363,9 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"Incorrect API key provided: {key}. You can find your API key in your account."
             self._send_json(401, {"error": {"message": message, "type": "auth", "code": "invalid_api_key"}})
             return
+        if answer := self.provider.batches.post(self.path, received.raw):
+            self._send(200, answer, {})
+            return
         body = received.body
         step = self.provider._next_step(body)
         self._wait(step.delay_s)
@@ -314,6 +381,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps(_completion(body, step)).encode(), {}, missing=20)
         else:
             self._send_json(200, _completion(body, step))
+
+    def _line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The answer to one line of a batch, by the model's script."""
+        step = self.provider._next_step(body)
+        return (step.status, json.loads(step.body)) if step.body is not None else (200, _completion(body, step))
 
     def _stream(self, received: Received, body: dict[str, Any], step: Step) -> None:
         self.send_response(200)

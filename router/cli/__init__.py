@@ -23,6 +23,7 @@ COMMANDS = {
     "alarms": "router.cli.alarms:alarms",
     "anchors": "router.cli.anchors:anchors",
     "ask": "router.cli.ask:ask",
+    "batch": "router.cli.batch:batch",
     "budget": "router.cli.budget:budget",
     "cache": "router.cli.cache:cache",
     "explain": "router.cli.explain:explain",

@@ -134,6 +134,16 @@ class Holds:
         """Give back the hold of a call that was never sent."""
         with self._db.transaction() as connection:
             _release(connection, _now_us(), "release", "request_id = ? AND number = ?", (request_id, number))
+            connection.execute("DELETE FROM holds WHERE request_id = ? AND number = ?", (request_id, number))
+
+    def lasts(self, request_id: str, number: int, until_us: int) -> None:
+        """Keep a hold that was just taken until a moment, whatever becomes of this process: its call outlives it."""
+        owner = f"lasting-{request_id}-{number}"
+        with self._db.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, NULL)", (owner, until_us))
+            connection.execute(
+                "UPDATE holds SET owner = ? WHERE request_id = ? AND number = ?", (owner, request_id, number)
+            )
 
     def standing(self, budgets: Sequence[tuple[Budget, str]]) -> list[tuple[Budget, Balance]]:
         """Where accounts stand, by budget and account."""

@@ -169,7 +169,8 @@ class Ledger:
         """
         rows = self.rows(
             "SELECT a.model, r.task, a.at_us, a.latency_s FROM attempts AS a JOIN requests AS r ON r.id = a.request_id "
-            "WHERE a.at_us > ? AND a.role IS NULL AND (a.outcome = 'ok' OR a.error LIKE 'ProviderTimeoutError%') "
+            "WHERE a.at_us > ? AND a.role IS NULL AND a.service_tier IS NOT 'batch' "
+            "AND (a.outcome = 'ok' OR a.error LIKE 'ProviderTimeoutError%') "
             "ORDER BY a.at_us DESC LIMIT ?",
             (since_us, limit),
         )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from router.errors import ConfigurationError
 from router.transports.base import Transport
 from router.types import Call, Reply
+
+if TYPE_CHECKING:
+    from router.transports.litellm_batches import LiteLLMBatches
 
 
 class DispatchTransport:
@@ -30,6 +34,12 @@ class DispatchTransport:
     async def asend(self, call: Call) -> Reply:
         """Send through the transport that serves the call's model string."""
         return await self._for(call).asend(call)
+
+    def batches(self) -> LiteLLMBatches:
+        """What sends batches."""
+        from router.transports.litellm_batches import LiteLLMBatches
+
+        return LiteLLMBatches()
 
     def close(self) -> None:
         """Close every transport that was made."""

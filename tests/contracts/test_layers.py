@@ -37,7 +37,7 @@ LEVELS = [
     ["router._request", "router._calls", "router._caches", "router._stream"],
     ["router._journey"],
     ["router._kit", "router._drive"],
-    ["router._reload"],
+    ["router._reload", "router.deferred"],
     ["router._router", "router.reproduce", "router._warm_up"],
     ["router._api"],
     ["router"],

@@ -41,7 +41,8 @@ def test_complete_has_the_documented_signature() -> None:
 
 
 def test_router_has_the_methods_of_the_module() -> None:
-    for name in ("complete", "acomplete", "explain", "embed", "record_outcome", "record_feedback", "reject", "close"):
+    for name in ("complete", "acomplete", "explain", "embed", "record_outcome", "record_feedback", "reject", "close",
+                 "submit", "result", "run_batches"):  # fmt: skip
         assert callable(getattr(router.Router, name))
 
 
