@@ -38,8 +38,8 @@ class Asked:
 def answer(cache: str = "off", cost: str | None = "0.5", errors: Sequence[str] = ()) -> Any:
     attempts = [SimpleNamespace(error=error, model_version="v1") for error in (*errors, None)]
     usage = SimpleNamespace(prompt_tokens=1_000_000, completion_tokens=2_000_000)
-    return SimpleNamespace(text="yes", usage=usage, payload={}, cost_usd=None if cost is None else Decimal(cost), cache=cache,
-                           latency_s=0.1, attempts=[] if cache == "exact" else attempts)  # fmt: skip
+    return SimpleNamespace(text="yes", usage=usage, payload={}, cost_usd=None if cost is None else Decimal(cost),
+                           cache=cache, latency_s=0.1, attempts=[] if cache == "exact" else attempts)  # fmt: skip
 
 
 def run(router: Asked, count: int = 1, max_failures: float = 1.0, limit: int = 8) -> tuple[list[Any], Lane, Session]:
