@@ -1,9 +1,14 @@
-"""Policies and a rubric that several tests of evals start from."""
+"""Policies and a rubric that several tests start from."""
 
 from __future__ import annotations
 
 from evals.judges import Rubric
 
+ONE_MODEL = """\
+version: 1
+models: [{id: small, call: fake/small, price: {input: 1, output: 4}}]
+rules: [{candidates: small, strategy: fixed}]
+"""
 SMALL_AND_LARGE = """\
 version: 1
 models:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import router
-from router.cli import main
 
 POLICY = """
 version: 1
@@ -23,26 +23,12 @@ rules: [{candidates: small, strategy: fixed}]
 BOOK = "version: 1\nprices: {openai/gpt-4o-mini: {input: 9, output: 9}, fake/small: {input: 2, output: 8}}"
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder_with_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, clearbar: Callable[..., Any]) -> Any:
     monkeypatch.setenv("CLEARBAR_POLICY", "policy.yaml")
     Path("policy.yaml").write_text(POLICY, encoding="utf-8")
     Path("mine.yaml").write_text(BOOK, encoding="utf-8")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def go(*arguments: str, code: int = 0) -> Any:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "prices", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return json.loads(captured.out) if "--json" in arguments and not code else captured.out + captured.err
-
-    return go
+    return partial(clearbar, "prices")
 
 
 def test_show_says_what_is_billed_and_who_says_so(run: Any) -> None:

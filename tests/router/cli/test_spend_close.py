@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import router
-from router.cli import main
+from policies import ONE_MODEL
 from router.spend import ledger as ledger_module
 
-POLICY = """
-version: 1
-models: [{id: small, call: fake/small, price: {input: 1, output: 4}}]
-rules: [{candidates: small, strategy: fixed}]
-"""
 
-
-@pytest.fixture(autouse=True)
-def two_months(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    Path("policy.yaml").write_text(POLICY, encoding="utf-8")
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, clearbar: Callable[..., Any]) -> Any:
+    """Over a ledger of two months."""
+    Path("policy.yaml").write_text(ONE_MODEL, encoding="utf-8")
     for month in (3, 4):
         at_us = int(datetime(2026, month, 5, tzinfo=UTC).timestamp()) * 1_000_000
         monkeypatch.setattr(ledger_module, "_now_us", lambda at_us=at_us: at_us)
         with router.Router("policy.yaml", None, router.FakeTransport({})) as one:
             one.complete([{"role": "user", "content": "four words are here"}])
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def go(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "spend", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return captured.out + captured.err
-
-    return go
+    return partial(clearbar, "spend")
 
 
 def test_a_month_goes_from_open_to_closed_to_a_file_and_is_added_up_again(run: Any) -> None:
     assert "2026-03" in run("close", "--month", "2026-03")
-    (told,) = json.loads(run("close", "--json"))
+    (told,) = run("close", "--json")
     assert (told["month"], told["tables"]["attempts"]["rows"], told["adjustments"]) == ("2026-03", 1, [])
     assert "2026-03 is closed" in run("close", "--month", "2026-03", code=3)
     assert "rows moved" in run("archive", "--before", "2026-04", "--out", "old", "--format", "csv")

@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import csv
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import router
-from router.cli import main
-
-POLICY = """
-version: 1
-models: [{id: small, call: fake/small, price: {input: 1, output: 4}}]
-rules: [{candidates: small, strategy: fixed}]
-"""
-
-
-@pytest.fixture(autouse=True)
-def three_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("policy.yaml").write_text(POLICY, encoding="utf-8")
-    with router.Router("policy.yaml", None, router.FakeTransport({})) as one:
-        for team in ("search", "search", "support"):
-            one.complete([{"role": "user", "content": "four words are here"}], team=team)
+from policies import ONE_MODEL
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def go(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "spend", "focus", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return captured.out + captured.err
-
-    return go
+def run(clearbar: Callable[..., Any]) -> Any:
+    Path("policy.yaml").write_text(ONE_MODEL, encoding="utf-8")
+    with router.Router("policy.yaml", None, router.FakeTransport({})) as one:
+        for team in ("search", "search", "support"):
+            one.complete([{"role": "user", "content": "four words are here"}], team=team)
+    return partial(clearbar, "spend", "focus")
 
 
 @pytest.mark.parametrize("name", ["focus.csv", "focus.parquet"])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from router.cli import main
 
 LOG = {"request_id": "r1", "spend": 0.5, "prompt_tokens": 10, "completion_tokens": 2,
        "startTime": "2026-03-05T10:00:00Z",
@@ -17,19 +16,8 @@ LOG = {"request_id": "r1", "spend": 0.5, "prompt_tokens": 10, "completion_tokens
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def go(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "spend", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return captured.out + captured.err
-
-    return go
+def run(clearbar: Callable[..., Any]) -> Any:
+    return partial(clearbar, "spend")
 
 
 def test_a_team_sees_its_history_on_day_one(run: Any) -> None:
@@ -47,7 +35,7 @@ def test_seats_join_the_statement(run: Any) -> None:
     Path("seats.csv").write_text(
         "vendor,product,month,quantity,unit_price,team\nGitHub,Copilot,2026-03,3,19,dev\n", encoding="utf-8"
     )
-    assert json.loads(run("import", "seats.csv", "--shape", "seats", "--json"))["cost_usd"] == "57"
+    assert run("import", "seats.csv", "--shape", "seats", "--json")["cost_usd"] == "57"
     assert "57" in run("statement", "--month", "2026-03")
     Path("seats.csv").write_text("vendor\nGitHub\n", encoding="utf-8")
     assert "a charge needs vendor" in run("import", "seats.csv", "--shape", "seats", code=3)

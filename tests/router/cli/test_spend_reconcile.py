@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import router
-from router.cli import main
 
 POLICY = """
 version: 1
@@ -22,9 +21,7 @@ rules: [{candidates: small, strategy: fixed}]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+def run(clearbar: Callable[..., Any]) -> Any:
     Path("policy.yaml").write_text(POLICY, encoding="utf-8")
     with router.Router("policy.yaml", None, router.FakeTransport({})) as one:
         for _ in range(4):
@@ -40,16 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     Path("bill.csv").write_text(
         f"day,model,cost,in,out\n{day},small-20260101,{bill:.6f},{2 * sums['i']},{2 * sums['o']}\n", encoding="utf-8"
     )
-
-    def go(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "spend", "reconcile", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return captured.out + captured.err
-
-    return go
+    return partial(clearbar, "spend", "reconcile")
 
 
 @pytest.mark.skipif(time.gmtime().tm_hour == 23 and time.gmtime().tm_min > 57, reason="a day may end in between")
@@ -57,7 +45,7 @@ def test_a_bill_is_compared_and_a_low_capture_ends_with_one(run: Any) -> None:
     told = run("bill.csv", "--shape", "generic", "--mapping", "map.yaml")
     assert "unlogged" in told
     assert "the ledger has 50.00 % of the provider's tokens" in told
-    said = json.loads(run("bill.csv", "--shape", "generic", "--mapping", "map.yaml", "--json"))
+    said = run("bill.csv", "--shape", "generic", "--mapping", "map.yaml", "--json")
     assert said["captured_tokens"] == 0.5
     run("bill.csv", "--shape", "generic", "--mapping", "map.yaml", "--min-capture", "0.99", code=1)
 

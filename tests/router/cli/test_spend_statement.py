@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import router
-from router.cli import main
-
-POLICY = """
-version: 1
-models: [{id: small, call: fake/small, price: {input: 1, output: 4}}]
-rules: [{candidates: small, strategy: fixed}]
-"""
+from policies import ONE_MODEL
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    Path("policy.yaml").write_text(POLICY, encoding="utf-8")
+def run(clearbar: Callable[..., Any]) -> Any:
+    Path("policy.yaml").write_text(ONE_MODEL, encoding="utf-8")
     with router.Router("policy.yaml", None, router.FakeTransport({})) as one:
         for tags in ({"team": "search"}, {"team": "support"}, {"workflow": "eval"}):
             one.complete([{"role": "user", "content": "four words are here"}], **tags)
     month = f"{datetime.now(UTC):%Y-%m}"
 
-    def go(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "spend", "statement", "--month", month, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return captured.out + captured.err
-
-    return go
+    return partial(clearbar, "spend", "statement", "--month", month)
 
 
 def test_a_table_tells_the_methods(run: Any) -> None:

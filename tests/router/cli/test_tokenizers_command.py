@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import router
-from router.cli import main
+from policies import ONE_MODEL
 from router.spend.corpus import CORPUS
-
-POLICY = """
-version: 1
-models: [{id: small, call: fake/small, price: {input: 1, output: 4}}]
-rules: [{candidates: small, strategy: fixed}]
-"""
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
+def run(monkeypatch: pytest.MonkeyPatch, clearbar: Callable[..., Any]) -> Any:
     monkeypatch.setenv("CLEARBAR_POLICY", "policy.yaml")
-    monkeypatch.setenv("COLUMNS", "300")
-    Path("policy.yaml").write_text(POLICY, encoding="utf-8")
-
-    def go(*arguments: str, code: int = 0) -> Any:
-        monkeypatch.setattr(sys, "argv", ["clearbar", "tokenizers", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured
-        return json.loads(captured.out) if "--json" in arguments else captured.out + captured.err
-
-    return go
+    Path("policy.yaml").write_text(ONE_MODEL, encoding="utf-8")
+    return partial(clearbar, "tokenizers")
 
 
 def test_a_reading_is_kept_and_the_next_one_is_held_against_it(run: Any) -> None:
