@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,7 @@ class Certifier:
         if not 0.5 <= confidence < 1:
             raise ValueError(f"confidence must lie in [0.5, 1), not {confidence!r}")
         self.max_error, self.confidence, self._judge = max_error, confidence, judge or JudgeError()
-        self._rates, self._log_prior = _recalibrations(max_error)
-        observed = np.clip(self._judge.observed(self._rates), 1e-9, 1 - 1e-9)
-        self._log_wrong, self._log_right = np.log(observed), np.log1p(-observed)
+        self._rates, self._log_prior, self._log_wrong, self._log_right = _tables(max_error, self._judge)
         # Far above the promise the recalibration need not fit: those labels are left out.
         self._informative = int(np.searchsorted(EDGES, min(0.5, 10 * max_error)))
         self._last = int(np.searchsorted(EDGES, min(0.5, 8 * max_error), side="right"))
@@ -117,8 +116,8 @@ class Certifier:
         self._hits[_bin(p)] += 1
 
     def unserve(self, p: float) -> None:
-        """Take back a hit: the model was called after all."""
-        self._hits[_bin(p)] -= 1
+        """Take back a hit: the model was called after all; of a hit of a task that was forgotten, nothing is left."""
+        self._hits[_bin(p)] = max(0.0, self._hits[_bin(p)] - 1)
 
     def label(self, p: float, *, wrong: bool, audit: float | None = None) -> None:
         """Take in whether a proposed answer was wrong.
@@ -197,6 +196,14 @@ class Certifier:
 
 def _bin(p: float) -> int:
     return int(np.searchsorted(EDGES, p))
+
+
+@lru_cache(maxsize=16)
+def _tables(max_error: float, judge: JudgeError) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """`_recalibrations`, and the logarithms of what the judge reports under each; 4.5 MB, which all tasks share."""
+    rates, log_prior = _recalibrations(max_error)
+    observed = np.clip(judge.observed(rates), 1e-9, 1 - 1e-9)
+    return rates, log_prior, np.log(observed), np.log1p(-observed)
 
 
 def _recalibrations(max_error: float) -> tuple[Numbers, Numbers]:

@@ -30,6 +30,8 @@ from router.cache.vetoes import Traits, traits
 AUDIT = (LEAST_AUDIT, 0.06)
 """Chance that a would-be hit is called anyway: at p = 0, and at the threshold, where most wrong ones are."""
 UPDATE_EVERY = 100
+MOST_TASKS = 1_000
+"""Callers name tasks as they like: the one asked longest ago is forgotten, and has to earn its hits anew."""
 _UNDER_WAY = "under way"
 """Stands for an answer that is not there yet; no identity of one is spelled so."""
 
@@ -151,8 +153,8 @@ class SemanticTier:
         nothing costs time alone. `asked` and `vector` are of the question that may wait, `other` of the one under way.
         """
         with self._lock:
-            state, here = self._task(task), self._partitions.get(partition)
-            if state.change.is_on or not any(one.threshold for one in state.strata.all):
+            state, here = self._tasks.get(task), self._partitions.get(partition)
+            if state is None or state.change.is_on or not any(one.threshold for one in state.strata.all):
                 return False
             stored = self._voters(here, vector) if here and here.entries else ()
             if stored and self._passes(state, asked, stored, of_all=len(stored)):
@@ -176,7 +178,7 @@ class SemanticTier:
         if decision.features is None or decision.p_wrong is None or decision.answer is None:
             return
         with self._lock:
-            state = self._tasks[decision.task]
+            state = self._task(decision.task)
             certifier = state.strata.of(decision.features)
             if decision.outcome == "hit":
                 certifier.unserve(decision.p_wrong)
@@ -190,7 +192,7 @@ class SemanticTier:
         """Take back a hit that was not served after all, and of which no truth will be known."""
         if decision.outcome == "hit" and decision.p_wrong is not None and decision.features is not None:
             with self._lock:
-                self._tasks[decision.task].strata.of(decision.features).unserve(decision.p_wrong)
+                self._task(decision.task).strata.of(decision.features).unserve(decision.p_wrong)
 
     def recall(
         self, task: str, p_wrong: float, features: NDArray[np.float64], *, wrong: bool, audit: float | None
@@ -244,9 +246,11 @@ class SemanticTier:
             return self._task(task).strata.standing()
 
     def _task(self, name: str) -> _Task:
-        if name not in self._tasks:
-            self._tasks[name] = self._new_task()
-        return self._tasks[name]
+        state = self._tasks.pop(name, None) or self._new_task()
+        self._tasks[name] = state  # at the end: the one asked last
+        if len(self._tasks) > MOST_TASKS:
+            del self._tasks[next(iter(self._tasks))]
+        return state
 
     def _voters(self, here: _Partition, vector: Floats) -> tuple[Voter, ...]:
         found = here.near.nearest(vector, NEAREST)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.cache.semantic import Decision, SemanticTier
+from router.cache.semantic import MOST_TASKS, Decision, SemanticTier
 
 TOPICS = 12
 
@@ -122,3 +124,17 @@ def test_a_certified_tier_serves_nothing_to_another_kind_of_questions_and_starts
     assert "other questions than usual are asked" in [decision.reason for decision in decisions[:25]]
     assert tier.standing().withdrawn == 2
     assert tier.lookup("p", *question(chance)[:2]).reason == "nothing certified yet"
+
+
+def test_of_invented_tasks_only_the_last_ones_asked_are_remembered() -> None:
+    tier, (text, vector, answer) = SemanticTier(max_error=0.05), question(np.random.default_rng(3))
+    tier.insert("p", text, vector, answer)
+    forgotten, kept = (tier.lookup("p", text, vector, task=task) for task in ("forgotten", "kept"))
+    tier.learn(kept, answer="another")
+    for number in range(MOST_TASKS):
+        tier.lookup("p", text, vector, task=f"invented {number}")
+        tier.lookup("p", text, vector, task="kept")
+    assert tier.standing("kept").labels == 1
+    tier.retract(replace(forgotten, outcome="hit"))
+    standing = tier.standing("forgotten")
+    assert (standing.hits, standing.labels) == (0, 0)
