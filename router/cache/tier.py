@@ -113,7 +113,7 @@ class SemanticCache:
         """Store an answer that nobody was asked for, in the place of an older one to the same question.
 
         Raises:
-            NotAlike: no request of this kind is looked up by likeness.
+            NotAlike: no request of this kind is looked up by likeness, or the answer is for nobody else.
             StoreError: it cannot be written.
         """
         asked = self.asked(request, caching, task)
@@ -122,6 +122,8 @@ class SemanticCache:
         identity = identity_of(payload, asked.text)
         with self._shelf.turn():
             self._shelf.drop_same(asked.partition, asked.text)
+            if why := for_nobody_else(request, response_text(payload)):
+                raise NotAlike(why)
             self._shelf.add(
                 asked.partition, asked.text, asked.vector, identity, source, payload, request.id,
                 ttl_s=ttl_s, owner=owner_of(request.tags, self._secret), usd=float(cost_usd or 0),

@@ -21,6 +21,7 @@ FAQ = [
     ("How do I pay?", "By card."),
     ("What is the price today?", "One dollar."),
     ("How do I pay?", "By card or cash."),
+    ("What is my address?", "You are john@acme.example."),
 ]
 WITH_FAQ = "{mode: on, max_error: 0.3, confidence: 0.8, sources: faq}"
 
@@ -50,10 +51,11 @@ def faq(tmp_path: Path, name: str = "faq.jsonl") -> str:
 
 def test_a_warm_cache_serves_its_questions_and_offers_answers_to_those_like_them(make: Make, tmp_path: Path) -> None:
     one = make(WITH_FAQ)
-    assert told(tmp_path, "warm", faq(tmp_path), "--task", "cheap", policy=True) == {"stored": 3, "alike": 2}
+    assert told(tmp_path, "warm", faq(tmp_path), "--task", "cheap", policy=True) == {"stored": 4, "alike": 2}
     done = one.complete(ask("How do I pay?"), task="cheap")
     assert (done.text, done.cache, done.model, done.cost_usd) == ("By card or cash.", "exact", "source:faq", Decimal(0))
     assert one.complete(ask("What is the price today?"), task="cheap").text == "One dollar."
+    assert one.complete(ask("What is my address?"), task="cheap").text == "You are john@acme.example."
     said = one.complete(ask("How can I pay?"), task="cheap").decision.semantic
     assert said is not None
     assert (said.outcome, said.similarity is None) == ("miss", False)  # an answer was proposed
