@@ -28,12 +28,6 @@ def one_or_more(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        raise ValueError("must be a finite number")
-    return value
-
-
 def _no_secret(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or is_secretive(value):
         raise ValueError("must be the NAME of an environment variable (such as OPENAI_API_KEY), not the key itself")
@@ -44,7 +38,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[
     list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
 ]
-Amount = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_finite)]
+Amount = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 """USD. The bound keeps every product with a token count within the ledger's integers."""
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 EnvironmentName = Annotated[str, AfterValidator(_no_secret)]

@@ -8,18 +8,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from router.spend.prices.price import STANDARD, Price, Terms, completed
 from router.spend.prices.rates import METERS, Rates
 
 MICRO = Decimal("0.000001")
-
-
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        raise ValueError("must be a finite number")
-    return value
 
 
 def _listed(value: object) -> object:
@@ -31,9 +25,9 @@ def _tier(value: object) -> object:
     return value if isinstance(value, (Mapping, BaseModel)) or value is None else {"input": value}
 
 
-PerMillion = Annotated[Decimal, Field(ge=0, le=10_000), AfterValidator(_finite)]
+PerMillion = Annotated[Decimal, Field(ge=0, le=10_000)]
 """USD (or credits) per million tokens."""
-Share = Annotated[Decimal, Field(ge=0, lt=1), AfterValidator(_finite)]
+Share = Annotated[Decimal, Field(ge=0, lt=1)]
 
 
 class _Part(BaseModel):
@@ -81,7 +75,7 @@ class Credits(_Part):
     """What the seller counts in, where that is not USD: the figures of the price are in it."""
 
     unit: Annotated[str, Field(min_length=1, max_length=40)]
-    usd: Annotated[Decimal, Field(gt=0, le=1_000_000), AfterValidator(_finite)]
+    usd: Annotated[Decimal, Field(gt=0, le=1_000_000)]
     """USD that one of them costs."""
     prepaid: bool = False
     """Bought before: a call is billed nothing, and costs what its units did."""
