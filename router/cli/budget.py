@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -37,10 +38,9 @@ def budget() -> None:
 @JSON
 def status(path: Path | None, state: Path | None, as_json: bool) -> None:
     """How every limit stands: settled, held by calls under way, and what is left."""
-    rows = []
+    rows, budgets = [], _budgets(path)
     with open_ledger(folder_of(state)) as ledger:
-        for one in _budgets(path):
-            accounts = ledger.holds.accounts(one)
+        for one, accounts in zip(budgets, ledger.holds.accounts(budgets), strict=True):
             rows += [_row(one, *account) for account in accounts] or [_row(one)]
     if as_json:
         click.echo(to_json(rows))
@@ -109,7 +109,7 @@ def approve(
     resets_us = one.window.resets_us(now_us) or now_us + 86_400_000_000
     until_us = resets_us if until_us is None else until_us
     with open_ledger(folder_of(state)) as ledger:
-        ledger.holds.approve(name, _account(one, values), amount, until_us, by=getpass.getuser(), note=note)
+        ledger.holds.approve(name, _account(one, values), amount, until_us, by=_user(), note=note)
     click.echo(f"approved {_amount(_scaled(one, amount), one.unit)} more on {name} until {minute(until_us)}")
 
 
@@ -137,6 +137,14 @@ def stopped(state: Path | None, as_json: bool) -> None:
     with open_ledger(folder_of(state)) as ledger:
         rows = ledger.runs.stopped()
     _show_runs(rows, as_json)
+
+
+def _user() -> str:
+    """Who runs this; the number where it has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the former before Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:

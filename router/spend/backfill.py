@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -23,7 +22,7 @@ def backfill(connection: sqlite3.Connection, budgets: Sequence[Budget], now_us: 
     Budgets that are left out are forgotten.
     """
     known = _known(connection)
-    wanted = {_pattern(budget): budget for budget in budgets}
+    wanted = {budget.pattern: budget for budget in budgets}
     for pattern in known - wanted.keys():
         connection.execute("DELETE FROM budget_scopes WHERE pattern = ?", (pattern,))
     for pattern, budget in wanted.items():
@@ -35,15 +34,11 @@ def backfill(connection: sqlite3.Connection, budgets: Sequence[Budget], now_us: 
 
 def is_adopted(connection: sqlite3.Connection, budgets: Sequence[Budget]) -> bool:
     """Whether the ledger knows these budgets and no others."""
-    return _known(connection) == {_pattern(budget) for budget in budgets}
+    return _known(connection) == {budget.pattern for budget in budgets}
 
 
 def _known(connection: sqlite3.Connection) -> set[str]:
     return {pattern for (pattern,) in connection.execute("SELECT pattern FROM budget_scopes")}
-
-
-def _pattern(budget: Budget) -> str:
-    return f"{budget.prefix}{json.dumps([sorted(budget.scope.items()), budget.lacking])}"
 
 
 def _book(connection: sqlite3.Connection, budget: Budget, now_us: int) -> None:

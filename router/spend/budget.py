@@ -93,18 +93,17 @@ class Budget:
         """How its accounts begin."""
         return f"{self.unit} {self.window.name} "
 
+    @property
+    def pattern(self) -> str:
+        """What all of its accounts have in common: as an account, with null for each value of a `*`."""
+        values: dict[str, object] = {UNALLOCATED: {"lacking": self.lacking}} if self.lacking else {}
+        return self.prefix + json.dumps({**values, **self.scope}, ensure_ascii=False, sort_keys=True)
+
     def values_of(self, account: str) -> Mapping[str, str] | None:
         """What an account's scope is filled in with, in words; None where it belongs to another budget."""
-        if not account.startswith(f"{self.prefix}{{"):  # the name of a window may begin like that of another
+        if pattern_of(account, self.prefix) != self.pattern:
             return None
         values: dict[str, Any] = json.loads(account[len(self.prefix) :])
-        fixed: dict[str, object] = {name: list(allowed) for name, allowed in self.scope.items() if allowed is not None}
-        if self.lacking:
-            fixed[UNALLOCATED] = {"lacking": list(self.lacking)}
-        each = {name for name, allowed in self.scope.items() if allowed is None}
-        is_ours = set(values) == {*fixed, *each} and fixed.items() <= values.items()
-        if not is_ours or not all(isinstance(values[name], str) for name in each):
-            return None
         return {name: _in_words(value) for name, value in values.items()}
 
     def shown(self, tags: Tags, model: str = "", provider: str = "") -> str:
@@ -208,6 +207,15 @@ class Budgets:
                 )
             )
         return found
+
+
+def pattern_of(account: str, prefix: str) -> str | None:
+    """The pattern of the budgets whose account it is; None where those of the prefix have no such account."""
+    if not account.startswith(f"{prefix}{{"):  # the name of a window may begin like that of another
+        return None
+    values = json.loads(account[len(prefix) :])
+    each = {name: None if isinstance(value, str) else value for name, value in values.items()}
+    return prefix + json.dumps(each, ensure_ascii=False, sort_keys=True)
 
 
 def refusal(legs: Sequence[Leg], balances: Sequence[Balance], at_us: int, model: str) -> Denial | None:

@@ -81,7 +81,7 @@ def depletions(
         resets = datetime.fromtimestamp((resets_us or 0) / 1e6, zone).date()
         past = {tuple(one.scope.values()): one for one in histories(rollups, names, here)}
         factor = recent_factors(rollups, names, levers, now)
-        for account, balance in holds.accounts(budget):
+        for account, balance in holds.accounts([budget])[0]:
             values = budget.values_of(account) or {}
             key = tuple(values[name] for name in names)
             left_usd = from_pico(budget.limit + balance.allowance - balance.settled - balance.held)

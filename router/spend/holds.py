@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from router.errors import StoreError
-from router.spend.budget import Balance, Budget, Denial, Leg, crossings, refusal
+from router.spend.budget import Balance, Budget, Denial, Leg, crossings, pattern_of, refusal
 from router.spend.money import from_pico, to_pico
-from router.spend.windows import SECOND_US
+from router.spend.windows import HOUR_US, SECOND_US
 from router.stores.processes import is_alive, this_process
 from router.stores.sqlite import Database
 from router.types import Attempt
@@ -34,6 +34,8 @@ SWEEP_S = 1.0
 """Between two looks for dead processes; a call that is about to be denied looks at once."""
 LATE_DAYS = 7
 """For so long the accounts of a hold that was given back are remembered, in case its call comes to an end after all."""
+KEEP_US = HOUR_US
+"""So long past its window a balance is kept: for a call that waited to be held, and for a clock that is set back."""
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,10 @@ class Holds:
                 "INSERT INTO balances (account, bucket, held) VALUES (?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET held = held + excluded.held",
                 [(account, bucket, amount) for account, bucket, _, amount in booked],
+            )
+            connection.executemany(
+                "DELETE FROM balances WHERE account = ? AND bucket < ? AND held = 0",
+                [(leg.account, leg.since - KEEP_US) for leg in legs],
             )
             connection.execute(
                 "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, 1)",
@@ -154,20 +160,25 @@ class Holds:
                 for budget, account in budgets
             ]
 
-    def accounts(self, budget: Budget) -> list[tuple[str, Balance]]:
-        """The accounts of one budget that anything was booked on in its window, and how they stand."""
+    def accounts(self, budgets: Sequence[Budget]) -> list[list[tuple[str, Balance]]]:
+        """For each budget the accounts that anything was booked on in its window, and how they stand."""
         now_us = _now_us()
-        since = budget.window.since(now_us)
+        found: dict[str | None, list[tuple[str, Balance]]] = {budget.pattern: [] for budget in budgets}
         with self._db.connection() as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT account FROM balances WHERE account >= ? AND account < ? AND bucket >= ?",
-                (budget.prefix, budget.prefix + "\U0010ffff", since),
-            ).fetchall()
-            return [
-                (account, _standing(connection, account, since, now_us))
-                for (account,) in rows
-                if budget.values_of(account) is not None
-            ]
+            allowed = dict(connection.execute(
+                "SELECT account, SUM(amount) FROM approvals WHERE until_us > ? GROUP BY account", (now_us,)
+            ))  # fmt: skip
+            for prefix, since in {budget.prefix: budget.window.since(now_us) for budget in budgets}.items():
+                rows = connection.execute(
+                    "SELECT account, SUM(settled), SUM(held) FROM balances WHERE account >= ? AND account < ? "
+                    "AND bucket >= ? GROUP BY account",
+                    (prefix, prefix + "\U0010ffff", since),
+                )
+                for account, settled, held in rows:
+                    if (accounts := found.get(pattern_of(account, prefix))) is not None:
+                        balance = Balance(settled=settled, held=held, allowance=allowed.get(account, 0))
+                        accounts.append((account, balance))
+        return [found[budget.pattern] for budget in budgets]
 
     def adopt(self, budgets: Sequence[Budget]) -> None:
         """Book on budgets that are new to this ledger what has been spent in their windows already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 import router
 from router.cli import cli
+from router.spend.ledger import Ledger
 
 POLICY = """
 version: 1
@@ -57,6 +59,17 @@ def test_an_approval_lets_the_next_call_through(tmp_path: Path, spent: router.Ro
         assert one.complete(HI, team="x").text == "a b c"
         (row,) = one.ledger.rows("SELECT budget, note, by FROM approvals")
     assert (row["budget"], row["note"]) == ("teams", "launch") and row["by"]
+
+
+def test_an_approver_without_a_name_is_noted_by_number(
+    tmp_path: Path, spent: router.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1_234_567)
+    assert run(tmp_path, "approve", "teams", "--more", "0.5", "--for", "team=x").exit_code == 0
+    with Ledger(tmp_path / "state" / "ledger.sqlite3").batch() as connection:
+        assert connection.execute("SELECT by FROM approvals").fetchall() == [("uid 1234567",)]
 
 
 @pytest.mark.parametrize(

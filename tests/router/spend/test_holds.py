@@ -21,7 +21,7 @@ from router.spend import holds as holds_module
 from router.spend.budget import Budget, Budgets, Denial, Leg, Step, Worst
 from router.spend.ledger import Ledger
 from router.spend.money import from_pico
-from router.spend.windows import Window
+from router.spend.windows import HOUR_US, Window
 from router.stores.processes import this_process
 from router.types import Attempt, Request, Tags, Usage
 
@@ -239,6 +239,28 @@ def test_a_step_is_noted_once_in_a_window(ledger: Ledger) -> None:
         ledger.append_attempt(request, 0, attempt(0, "error"))
     (row,) = ledger.rows("SELECT * FROM crossings")
     assert (row["share"], row["action"], row["scope"]) == (0.5, "notify", "everything")
+
+
+def test_an_account_forgets_its_past_windows_but_not_what_is_held_in_them(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hourly = Budgets((Budget(name="h", scope={}, limit=10 * DOLLAR, window=Window(unit="hour")),))
+    first_hour = 500_000
+
+    def hours_after_a_call_in(hour: int) -> tuple[list[int], Request]:
+        monkeypatch.setattr(holds_module, "_now_us", lambda: (first_hour + hour) * HOUR_US)
+        request = chat_request(HI)
+        assert ledger.holds.take(request.id, 0, legs("x", 1, hourly), DOLLAR, "m") is None
+        rows = ledger.rows("SELECT bucket FROM balances ORDER BY bucket")
+        return [row["bucket"] // HOUR_US - first_hour for row in rows], request
+
+    _, lasting = hours_after_a_call_in(0)
+    _, settled = hours_after_a_call_in(1)
+    ledger.append_attempt(settled, 0, attempt(1))
+    assert hours_after_a_call_in(2)[0] == [0, 1, 2]
+    assert hours_after_a_call_in(3)[0] == [0, 2, 3]
+    ledger.holds.release(lasting.id, 0)
+    assert hours_after_a_call_in(4)[0] == [2, 3, 4]
 
 
 def test_an_approval_holds_until_its_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
