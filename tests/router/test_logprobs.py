@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from loopback import Provider, Step, reply, status
+from sums import QUESTION, TINY_AND_LARGE, answers, lay_down
 
 import router
 from router.answers import mean_logprob
 from router.outcomes import read_outcomes, write_outcomes
-from router.predict import Predictor, artifact
+from router.predict import Predictor
 from router.predict.artifact import Artifact
 from router.predict.evaluate import TrainReport
 from router.predict.train import train
 
-MODELS = {"tiny": (0.6, 0.05), "large": (0.92, 6.0)}
-"""Chance to be right, and price per million tokens."""
 POLICY = """
 version: 1
 artifact: artifact
@@ -33,33 +31,17 @@ tasks:
 rules:
   - {when: {task: sums}, candidates: [tiny, large], strategy: cascade}
 """
-QUESTION = [{"role": "user", "content": "What is 123 + 456?"}]
 SURE, UNSURE = -0.05, -0.75
 
 
 def outcomes(queries: int, *, share: float = 1.0, seed: int = 1) -> pa.Table:
     """Sums, which a model is surer of where it is right; `share` of the answers tell how sure."""
-    random = np.random.default_rng(seed)
-    rows = []
-    for query in range(queries):
-        one, other = random.integers(100, 999, 2)
-        for model, (chance, price) in MODELS.items():
-            right, luck, tells = random.random() < chance, random.normal(), random.random() < share
-            rows.append(
-                {
-                    "query_id": f"q{query:04}",
-                    "task": "sums",
-                    "prompt": f"What is {one} + {other}?",
-                    "model": model,
-                    "quality": float(right),
-                    "response": f"The answer is {one + other + (0 if right else int(random.integers(1, 500)))}.",
-                    "input_tokens": 10,
-                    "output_tokens": int(random.integers(5, 15)),
-                    "cost_usd": price * 1e-5,
-                    "logprob": min(0.0, (-0.15 if right else -0.55) + 0.15 * luck) if tells else None,
-                }
-            )
-    return pa.Table.from_pylist(rows)
+
+    def sureness(random: np.random.Generator, right: bool) -> dict[str, float | None]:
+        luck, tells = random.normal(), random.random() < share
+        return {"logprob": min(0.0, (-0.15 if right else -0.55) + 0.15 * luck) if tells else None}
+
+    return answers(queries, seed=seed, models=TINY_AND_LARGE, more=sureness)
 
 
 def saving(report: TrainReport) -> float:
@@ -170,17 +152,8 @@ def test_what_a_provider_sends_is_read_or_left_alone(choices: list[Any], mean: f
 @pytest.fixture
 def serving(trained: tuple[Artifact, TrainReport], provider: Provider, tmp_path: Path) -> Iterator[router.Router]:
     assert "cascade" in trained[1].promoted
-    artifact.save(trained[0], tmp_path / "artifact", created="2026-01-01T00:00:00+00:00")
+    lay_down(trained[0], tmp_path, TINY_AND_LARGE)
     (tmp_path / "policy.yaml").write_text(POLICY.replace("URL", provider.url), encoding="utf-8")
-    (tmp_path / "evidence").mkdir()
-    for model, (mean, _) in MODELS.items():
-        evidence = {
-            "version": 1, "task": "sums", "model": model, "model_version": model, "run_id": "r", "n": 1_500,
-            "suite_sha256": "0" * 64, "mean": mean, "lower": mean - 0.02, "confidence": 0.95, "metric": "accuracy",
-            "scorer": "numeric", "price": {"input": "1", "output": "1"}, "created": "2026-01-01T00:00:00Z",
-            "expires": "2100-01-01T00:00:00Z",
-        }  # fmt: skip
-        (tmp_path / "evidence" / f"sums--{model}.json").write_text(json.dumps(evidence), encoding="utf-8")
     with router.Router(tmp_path / "policy.yaml", tmp_path / "state") as made:
         yield made
 
@@ -214,7 +187,7 @@ def test_a_caller_who_asks_for_them_gets_them(serving: router.Router, provider: 
 
 
 def test_a_provider_that_stops_telling_costs_calls_and_no_quality(serving: router.Router, provider: Provider) -> None:
-    for model in MODELS:
+    for model in TINY_AND_LARGE:
         provider.always(model, reply("The answer is 579."))
     done = serving.complete(QUESTION, task="sums")
     assert [attempt.model for attempt in done.attempts] == ["tiny", "large"]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from sums import MODELS, answers
+from sums import MODELS, QUESTION, answers, lay_down, prompts, recorded
 
 import router
 from router import flow
 from router.decisions import Pace
 from router.errors import NoRouteError
 from router.pace import LEAST_CALLS, RECENT_S, PaceMemory, TimeLimit
-from router.predict import Predictor, artifact
+from router.predict import Predictor
 from router.predict.train import train
 from router.reproduce import reproduce
-from router.transports.replay import ReplayTransport
 from router.types import Attempt, Call, Deployment, Reply
 
 NOW_S = 1_800_000_000.0
@@ -49,7 +47,6 @@ rules:
     strategy: cascade
     max_latency_ms: LIMIT
 """
-QUESTION = [{"role": "user", "content": "What is 123 + 456?"}]
 
 
 def tried(model: str, latency_s: float, *, error: str | None = None) -> Attempt:
@@ -212,16 +209,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("timed")
     trained, report = train(with_latency(answers(1_500, seed=1)))
     assert "cascade" in report.promoted
-    artifact.save(trained, place / "artifact", created="2026-01-01T00:00:00+00:00")
-    (place / "evidence").mkdir()
-    for model, (mean, _) in MODELS.items():
-        evidence = {
-            "version": 1, "task": "sums", "model": model, "model_version": model, "run_id": "r", "n": 1_500,
-            "suite_sha256": "0" * 64, "mean": mean, "lower": mean - 0.02, "confidence": 0.95, "metric": "accuracy",
-            "scorer": "numeric", "price": {"input": "1", "output": "1"}, "created": "2026-01-01T00:00:00Z",
-            "expires": "2100-01-01T00:00:00Z",
-        }  # fmt: skip
-        (place / "evidence" / f"sums--{model}.json").write_text(json.dumps(evidence), encoding="utf-8")
+    lay_down(trained, place)
     return place
 
 
@@ -230,19 +218,14 @@ def limited(timed: Path, tmp_path: Path) -> Callable[[int], router.Router]:
     def build(limit_ms: int) -> router.Router:
         policy = timed / f"policy{limit_ms}.yaml"
         policy.write_text(LEARNED.replace("LIMIT", str(limit_ms)), encoding="utf-8")
-        recorded = ReplayTransport.of_rows(answers(80, seed=9).to_pylist(), by="prompt")
-        return router.Router(policy, tmp_path / "state", recorded)
+        return router.Router(policy, tmp_path / "state", recorded())
 
     return build
 
 
-def asked() -> list[list[dict[str, str]]]:
-    return [[{"role": "user", "content": text}] for text in dict.fromkeys(answers(80, seed=9)["prompt"].to_pylist())]
-
-
 def test_a_cascade_that_fits_is_served(limited: Callable[[int], router.Router]) -> None:
     with limited(5_000) as serving:
-        decision = serving.explain(asked()[0], task="sums")
+        decision = serving.explain(prompts()[0], task="sums")
     assert decision.strategy == "cascade"
     assert decision.max_latency_ms == 5_000
     assert {one.model for one in decision.candidates if one.latency_s} == set(MODELS)
@@ -252,7 +235,7 @@ def test_a_cascade_that_may_take_too_long_is_a_single_call_and_says_so(
     limited: Callable[[int], router.Router],
 ) -> None:
     with limited(2_400) as serving:  # the last rung alone would fit
-        decision = serving.explain(asked()[0], task="sums")
+        decision = serving.explain(prompts()[0], task="sums")
     assert decision.strategy == "single"
     assert decision.plan[0] == "large"
     assert decision.promise is not None
@@ -267,7 +250,7 @@ def test_a_running_cascade_asks_nobody_for_whom_no_time_is_left_and_says_so(
         taught(serving, "tiny", 0.0, task="sums")
         taught(serving, "small", 0.0, task="sums")
         taught(serving, "large", 2.6, task="sums")  # fits, until the clock has moved at all
-        done = [serving.complete(messages, task="sums") for messages in asked()]
+        done = [serving.complete(messages, task="sums") for messages in prompts()]
     late = [one for one in done if one.decision.late]
     assert late
     for one in late:
@@ -281,6 +264,6 @@ def test_a_decision_under_a_limit_of_latency_comes_out_again(
 ) -> None:
     with limited(2_400) as serving:
         taught(serving, "large", 2.0, task="sums")
-        done = serving.complete(asked()[0], task="sums")
+        done = serving.complete(prompts()[0], task="sums")
         again = reproduce(done.id, serving.ledger, tmp_path / "state", timed / "policy2400.yaml")
     assert again.is_same, again

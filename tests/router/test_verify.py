@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from loopback import Provider, Step, reply, stall, status
+from sums import QUESTION, TINY_AND_LARGE, answers, lay_down
 
 import router
 from router.cli import cli
 from router.outcomes import read_outcomes, write_outcomes
-from router.predict import Predictor, artifact
+from router.predict import Predictor
 from router.predict.artifact import Artifact
 from router.predict.evaluate import TrainReport
 from router.predict.train import train
@@ -28,9 +29,9 @@ from router.spend.prices import Price
 from router.types import Deployment
 from router.verify import PROMPT, Verifier, messages_for, signature, verdict_of
 
-MODELS = {"tiny": (0.6, 0.05), "large": (0.92, 6.0)}
-"""Chance to be right, and price per million tokens."""
 VERDICT_USD = 1e-6
+VERDICT = ["verified", "verifier", "verified_usd"]
+"""The columns that a verifier adds."""
 POLICY = """
 version: 1
 artifact: artifact
@@ -43,38 +44,17 @@ tasks:
 rules:
   - {when: {task: sums}, candidates: [tiny, large], strategy: cascade, verifier: VERIFIER, buffer: true}
 """
-QUESTION = [{"role": "user", "content": "What is 123 + 456?"}]
 
 
 def outcomes(queries: int = 1_200, *, sharp: float = 0.95, share: float = 1.0, seed: int = 1) -> pa.Table:
     """Sums, and verdicts on them that are right with a chance of `sharp`; `share` of the answers have one."""
-    random = np.random.default_rng(seed)
-    rows = []
-    for query in range(queries):
-        one, other = random.integers(100, 999, 2)
-        for model, (chance, price) in MODELS.items():
-            right, is_told = random.random() < chance, random.random() < share
-            verdict = right if random.random() < sharp else not right
-            rows.append(
-                {
-                    "query_id": f"q{query:04}",
-                    "task": "sums",
-                    "prompt": f"What is {one} + {other}?",
-                    "model": model,
-                    "quality": float(right),
-                    "response": f"The answer is {one + other + (0 if right else int(random.integers(1, 500)))}.",
-                    "input_tokens": 10,
-                    "output_tokens": int(random.integers(5, 15)),
-                    "cost_usd": price * 1e-5,
-                    "verified": float(verdict) if is_told else None,
-                    "verifier": signature("judge") if is_told else None,
-                    "verified_usd": VERDICT_USD if is_told else None,
-                }
-            )
-    return pa.Table.from_pylist(rows)
 
+    def verdict(random: np.random.Generator, right: bool) -> dict[str, float | str | None]:
+        is_told, is_sharp = random.random() < share, random.random() < sharp
+        told = (float(right == is_sharp), signature("judge"), VERDICT_USD)
+        return dict(zip(VERDICT, told if is_told else (None, None, None), strict=True))
 
-UNVERIFIED = ["verified", "verifier", "verified_usd"]
+    return answers(queries, seed=seed, models=TINY_AND_LARGE, more=verdict)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +65,7 @@ def trained() -> tuple[Artifact, TrainReport]:
 @pytest.fixture(scope="module")
 def plain() -> Artifact:
     """The same outcomes without verdicts."""
-    return train(outcomes().drop_columns(UNVERIFIED))[0]
+    return train(outcomes().drop_columns(VERDICT))[0]
 
 
 # --- training ---
@@ -109,7 +89,7 @@ def test_what_verdicts_cost_is_in_what_the_verified_cascade_costs(trained: tuple
 
 def test_verdicts_that_are_noise_change_nothing() -> None:
     noisy = train(outcomes(sharp=0.5))[0]
-    unsaid = train(outcomes(sharp=0.5).drop_columns(UNVERIFIED))[0]
+    unsaid = train(outcomes(sharp=0.5).drop_columns(VERDICT))[0]
     assert "verifier" not in noisy.manifest
     assert noisy.arrays.keys() == unsaid.arrays.keys()
     assert all(np.array_equal(noisy.arrays[name], unsaid.arrays[name]) for name in unsaid.arrays)
@@ -132,7 +112,7 @@ def test_a_replay_asks_no_verifier(trained: tuple[Artifact, TrainReport], plain:
     table = outcomes(60, seed=9).drop_columns(["quality"])
     verified, unverified = (replay(Predictor(one), table, 5) for one in (trained[0], plain))
     assert verified.equals(unverified)
-    assert {model for called in verified["calls"].to_pylist() for model in called} <= set(MODELS)
+    assert {model for called in verified["calls"].to_pylist() for model in called} <= set(TINY_AND_LARGE)
 
 
 def test_a_table_names_one_verifier(tmp_path: Path) -> None:
@@ -194,16 +174,7 @@ Serve = Callable[..., router.Router]
 
 @pytest.fixture
 def serve(trained: tuple[Artifact, TrainReport], provider: Provider, tmp_path: Path) -> Iterator[Serve]:
-    artifact.save(trained[0], tmp_path / "artifact", created="2026-01-01T00:00:00+00:00")
-    (tmp_path / "evidence").mkdir()
-    for model, (mean, _) in MODELS.items():
-        evidence = {
-            "version": 1, "task": "sums", "model": model, "model_version": model, "run_id": "r", "n": 1_500,
-            "suite_sha256": "0" * 64, "mean": mean, "lower": mean - 0.02, "confidence": 0.95, "metric": "accuracy",
-            "scorer": "numeric", "price": {"input": "1", "output": "1"}, "created": "2026-01-01T00:00:00Z",
-            "expires": "2100-01-01T00:00:00Z",
-        }  # fmt: skip
-        (tmp_path / "evidence" / f"sums--{model}.json").write_text(json.dumps(evidence), encoding="utf-8")
+    lay_down(trained[0], tmp_path, TINY_AND_LARGE)
     opened: list[router.Router] = []
 
     def made(verifier: str = "judge", more: str = "") -> router.Router:
@@ -212,7 +183,7 @@ def serve(trained: tuple[Artifact, TrainReport], provider: Provider, tmp_path: P
         opened.append(router.Router(tmp_path / "policy.yaml", tmp_path / "state"))
         return opened[-1]
 
-    for model in MODELS:
+    for model in TINY_AND_LARGE:
         provider.always(model, reply("The answer is 579."))
     provider.always("judge", reply("yes"))
     yield made
@@ -354,7 +325,7 @@ def test_a_verifier_outside_of_where_the_data_may_go_is_not_asked(
     path.write_text(text.replace(f'call: openai/judge, api_base: "{provider.url}"', "call: openai/judge"))
     with router.Router(path, tmp_path / "state") as serving:
         decision = serving.explain(QUESTION, task="sums")
-    assert decision.plan[0] in MODELS
+    assert decision.plan[0] in TINY_AND_LARGE
     assert (
         decision.verifier == "judge: not asked, since none of its deployments may have the request's data (local only)"
     )
