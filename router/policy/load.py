@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from router.config import Document, Path_, shown, validated
@@ -28,7 +29,7 @@ READ_FROM_TEXT = ("input_tokens", "language", "findings")
 DEFAULT_PATH = Path("policies/default.yaml")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, for what is worked out once
 class Policy:
     """A routing table, checked and ready to be matched."""
 
@@ -112,7 +113,7 @@ class Policy:
             model for model, prices in self.prices.items() if any(price.cached_input is not None for price in prices)
         )
 
-    @property
+    @cached_property
     def matched_tags(self) -> tuple[str, ...]:
         """The tags that rules look at, or that must be equal for a stored answer."""
         asked = {name for rule in self.rules for one in rule.when.each() for name in one.tags}
@@ -124,7 +125,7 @@ class Policy:
         named = ((self.rule_name(i), rule.canary) for i, rule in enumerate(self.rules))
         return {canary.key(name): canary for name, canary in named if canary is not None}
 
-    @property
+    @cached_property
     def binds_data(self) -> bool:
         """Whether any rule says where its requests may be sent, or what may be kept of them."""
         return any(rule.data.is_bound or rule.data.log for rule in self.rules)
