@@ -28,12 +28,7 @@ class Point:
     latency_p95_s: float | None
     """95th percentile, nearest rank; None without a latency."""
     dominated_by: tuple[str, ...]
-    """Candidates that are proved better to choose, the cheapest first."""
-
-    @property
-    def is_on_frontier(self) -> bool:
-        """Whether nobody is proved better to choose. Not proved worse does not mean good."""
-        return not self.dominated_by
+    """Candidates that are proved better to choose, the cheapest first. Empty does not mean good."""
 
 
 def frontier(run: Run, *, margin: float = 0.0) -> dict[str, list[Point]]:

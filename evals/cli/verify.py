@@ -42,12 +42,13 @@ def verify(
         click.echo(f"{model}: {len(unsaid):,} answers, at most ${most:.4f} at list price", err=True)
         if unsaid and not yes and not confirmed("Call the verifier now?"):
             raise click.Abort()
+        for row in rows:  # the first row names the columns
+            row |= {name: row.get(name) for name in ("verified", "verifier", "verified_usd")}
+        write_table(Table.from_pylist(rows), out)  # a file that cannot be written is told before anything is paid
         progress = Verifying(total=len(unsaid))
         try:
             progress = ask(router, model, unsaid, at_once=calls_at_once(router, [model]), max_cost_usd=cap)
         finally:
-            for row in rows:  # the first row names the columns
-                row |= {name: row.get(name) for name in ("verified", "verifier", "verified_usd")}
             write_table(Table.from_pylist(rows), out)
     if as_json:
         said = {"out": out, "said": progress.said, "unread": progress.unread, "failed": progress.failed,

@@ -134,3 +134,23 @@ def test_the_command_adds_three_columns_and_goes_on_where_a_cap_stopped_it(
     verified = read_outcomes(out)
     assert verified["verified"].to_pylist() == verified["quality"].to_pylist()
     assert verified.num_rows == 20
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy.yaml").write_text(SMALL_AND_LARGE, encoding="utf-8")
+    asked: list[Call] = []
+    transport = FakeTransport({"small": lambda call: asked.append(call) or "yes"})
+    monkeypatch.setattr("router._router.DispatchTransport", lambda: transport)
+    words = ["eval", "verify", "--outcomes", str(table(tmp_path / "t.parquet")), "--verifier", "small", "--yes"]
+    words += ["--policy", str(tmp_path / "policy.yaml"), "--out"]
+    done = CliRunner().invoke(cli, [*words, str(tmp_path / "no folder" / "t.parquet")])
+    assert "cannot be written" in str(done.exception)
+    assert not asked
+    for ending in ("parquet", "jsonl", "csv"):  # what an interrupted command leaves goes on
+        path = tmp_path / f"untouched.{ending}"
+        CliRunner().invoke(cli, [*words, str(path), "--max-cost-usd", "0"])
+        assert read_outcomes(path).num_rows == 20
+        again = CliRunner().invoke(cli, [*words[:3], str(path), *words[4:], str(path), "--json"])
+        assert json.loads(again.stdout)["said"] == 20
