@@ -273,17 +273,23 @@ def denied(leg: Leg, balance: Balance, left: int, at_us: int, model: str) -> Bud
 
 
 def crossings(legs: Sequence[Leg], balances: Sequence[Balance]) -> list[Crossing]:
-    """The steps that these legs reach, on balances from before they were booked."""
-    return [
-        Crossing(
-            account=leg.account, bucket=leg.bucket, budget=leg.budget.name, scope=leg.shown, unit=leg.budget.unit,
-            share=step.share, action=step.action, limit=leg.budget.limit,
-            used=balance.settled + balance.held + leg.amount,
-        )
-        for leg, balance in zip(legs, balances, strict=True)
-        for step in leg.budget.steps
-        if balance.settled + balance.held < step.share * leg.budget.limit <= balance.settled + balance.held + leg.amount
-    ]  # fmt: skip
+    """The steps that these legs reach, on balances from before they were booked.
+
+    Of a calendar window also the steps that lie behind already: a bill that came late or a lower limit passes them
+    without a call. A rolling window's buckets move on, so that these would be told again and again.
+    """
+    found = []
+    for leg, balance in zip(legs, balances, strict=True):
+        before, is_rolling = balance.settled + balance.held, leg.budget.window.unit is None
+        found += [
+            Crossing(
+                account=leg.account, bucket=leg.bucket, budget=leg.budget.name, scope=leg.shown, unit=leg.budget.unit,
+                share=step.share, action=step.action, limit=leg.budget.limit, used=before + leg.amount,
+            )
+            for step in leg.budget.steps
+            if (quota := step.share * leg.budget.limit) <= before + leg.amount and not (is_rolling and quota <= before)
+        ]  # fmt: skip
+    return found
 
 
 def squeezed(budgets: Iterable[tuple[Budget, Balance]]) -> str | None:

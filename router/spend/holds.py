@@ -17,10 +17,11 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from router.errors import StoreError
-from router.spend.budget import Balance, Budget, Denial, Leg, crossings, pattern_of, refusal
+from router.spend.budget import Balance, Budget, Crossing, Denial, Leg, crossings, pattern_of, refusal
 from router.spend.money import from_pico, to_pico
 from router.spend.windows import HOUR_US, SECOND_US
 from router.stores.processes import is_alive, this_process
@@ -69,6 +70,7 @@ class Holds:
                 balances = [_balance(connection, leg, now_us) for leg in legs]
                 denial = refusal(legs, balances, now_us, model)
             if denial is not None:
+                _note(connection, crossings([replace(leg, amount=0) for leg in legs], balances), now_us)
                 return denial
             self._renew(connection, now_us)
             # Several limits of one scope share its account, on which a call is booked once.
@@ -89,14 +91,7 @@ class Holds:
                 (request_id, number, self._owner, now_us, amount_pusd, json.dumps(booked)),
             )
             _enter(connection, now_us, request_id, number, "hold", held=amount_pusd)
-            connection.executemany(
-                "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (one.account, one.bucket, one.share, one.action, one.budget, one.scope, one.unit, one.limit,
-                     one.used, now_us)
-                    for one in crossings(legs, balances)
-                ],
-            )  # fmt: skip
+            _note(connection, crossings(legs, balances), now_us)
         return None
 
     def settle(self, connection: sqlite3.Connection, request_id: str, number: int, attempt: Attempt) -> None:
@@ -318,6 +313,18 @@ def _release(connection: sqlite3.Connection, now_us: int, kind: str, where: str,
         else:
             connection.execute("DELETE FROM holds WHERE request_id = ? AND number = ?", (request_id, number))
         _enter(connection, now_us, request_id, number, kind, held=-amount_pusd)
+
+
+def _note(connection: sqlite3.Connection, reached: Sequence[Crossing], now_us: int) -> None:
+    """Each step is noted once in its window."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (one.account, one.bucket, one.share, one.action, one.budget, one.scope, one.unit, one.limit, one.used,
+             now_us)
+            for one in reached
+        ],
+    )  # fmt: skip
 
 
 def _enter(

@@ -142,10 +142,12 @@ def test_without_a_step_that_blocks_a_budget_only_watches() -> None:
     assert [one.share for one in crossings([watched], [Balance()])] == [0.8]
 
 
-def test_steps_are_reached_once() -> None:
+def test_a_step_that_lies_behind_is_told_of_a_calendar_window_and_not_of_a_rolling_one() -> None:
     steps = (Step(share=0.5, action="notify"), Step(share=1.0, action="deny"))
     assert [one.share for one in crossings([leg(4 * DOLLAR, steps=steps)], [Balance(settled=DOLLAR)])] == [0.5]
-    assert crossings([leg(DOLLAR, steps=steps)], [Balance(settled=5 * DOLLAR)]) == []
+    behind = [Balance(settled=5 * DOLLAR)]
+    assert [one.share for one in crossings([leg(DOLLAR, steps=steps)], behind)] == [0.5]
+    assert crossings([leg(DOLLAR, steps=steps, window=Window(rolling_s=3_600))], behind) == []
 
 
 def test_a_budget_asks_for_cheaper_routes_from_its_step_on() -> None:

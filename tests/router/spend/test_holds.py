@@ -241,6 +241,17 @@ def test_a_step_is_noted_once_in_a_window(ledger: Ledger) -> None:
     assert (row["share"], row["action"], row["scope"]) == (0.5, "notify", "everything")
 
 
+def test_steps_that_a_late_bill_passed_are_noted_though_the_next_call_is_denied(ledger: Ledger) -> None:
+    watched = Budgets((Budget(name="w", scope={}, limit=10 * DOLLAR, window=Window(unit="month"),
+                              steps=(Step(share=0.5, action="notify"), Step(share=1.0, action="deny"))),))  # fmt: skip
+    first, second = chat_request(HI), chat_request(HI)
+    assert ledger.holds.take(first.id, 0, legs("x", 1, watched), DOLLAR, "m") is None
+    ledger.append_attempt(first, 0, attempt(12))
+    assert ledger.holds.take(second.id, 0, legs("x", 1, watched), DOLLAR, "m") is not None
+    rows = ledger.rows("SELECT action, used FROM crossings ORDER BY share")
+    assert [(row["action"], row["used"]) for row in rows] == [("notify", 12 * DOLLAR), ("deny", 12 * DOLLAR)]
+
+
 def test_an_account_forgets_its_past_windows_but_not_what_is_held_in_them(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
