@@ -11,23 +11,20 @@ many words and finishes with `length`.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import json
 import select
 import socket
-import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-CREATED = 1_750_000_000
-"""The `created` of every answer, so that answers can be compared whole."""
+from loopback_answers import chunks, completion, embeddings
+from loopback_batches import Batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,65 +155,6 @@ class Received:
         return str(self.body["model"])
 
 
-Ask = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
-"""Status and body of the answer to one line of a batch."""
-
-
-class Batches:
-    """OpenAI's files and batches. A batch stays `in_progress` until `state` says how batches end."""
-
-    def __init__(self) -> None:
-        self.state = "in_progress"
-        self.files: dict[str, bytes] = {}
-        self.made: dict[str, dict[str, Any]] = {}
-        self.cancelled: list[str] = []
-
-    def post(self, path: str, raw: bytes) -> bytes | None:
-        """An upload, a new batch or its end; None: the path is not ours."""
-        where = path.partition("?")[0].removeprefix("/v1/").split("/")
-        if where == ["files"]:
-            name = f"file-{len(self.files)}"
-            content = next(part for part in raw.split(b"--" + raw[2 : raw.index(b"\r\n")]) if b"filename=" in part)
-            self.files[name] = content.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
-            told = {"id": name, "object": "file", "bytes": len(raw), "created_at": CREATED, "filename": "x.jsonl",
-                    "purpose": "batch", "status": "processed"}  # fmt: skip
-            return json.dumps(told).encode()
-        if where == ["batches"]:
-            name = f"batch-{len(self.made)}"
-            self.made[name] = {**json.loads(raw), "id": name, "object": "batch", "created_at": CREATED}
-            return self._told(name)
-        if where[0] == "batches" and where[-1] == "cancel":
-            self.cancelled.append(where[1])
-            return self._told(where[1])
-        return None
-
-    def get(self, path: str, ask: Ask) -> bytes | None:
-        """How batches stand, or a file."""
-        where = path.partition("?")[0].removeprefix("/v1/").split("/")
-        if where == ["batches"]:
-            listed = [json.loads(self._told(name)) for name in reversed(self.made)]
-            return json.dumps({"object": "list", "data": listed, "has_more": False}).encode()
-        if where[0] == "batches":
-            if self.state == "completed" and "output_file_id" not in self.made[where[1]]:
-                self._answer(self.made[where[1]], ask)
-            return self._told(where[1])
-        return self.files[where[1]] if where[0] == "files" else None
-
-    def _answer(self, batch: dict[str, Any], ask: Ask) -> None:
-        lines: dict[bool, list[str]] = {True: [], False: []}
-        for line in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
-            status, body = ask(line["body"])
-            told = {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}}
-            lines[status == 200].append(json.dumps(told))
-        for name, is_good in (("output_file_id", True), ("error_file_id", False)):
-            batch[name] = f"file-{len(self.files)}" if lines[is_good] else None
-            if lines[is_good]:
-                self.files[batch[name]] = "\n".join(lines[is_good]).encode()
-
-    def _told(self, name: str) -> bytes:
-        return json.dumps({**self.made[name], "status": self.state}).encode()
-
-
 class ClientGone(Exception):
     """The client closed its connection."""
 
@@ -288,37 +226,6 @@ class Provider:
             return sorted({"small", "large", *self._scripts, *self._every})
 
 
-def words(text: str) -> int:
-    """The token count of a text, by this provider's rule."""
-    return len(text.split())
-
-
-def prompt_words(messages: list[dict[str, Any]]) -> int:
-    """The token count of a chat request."""
-    return sum(words(text) for message in messages for text in _texts(message))
-
-
-def _texts(message: dict[str, Any]) -> Iterator[str]:
-    content = message.get("content")
-    if isinstance(content, str):
-        yield content
-    for part in content if isinstance(content, list) else ():
-        if part.get("type") == "text":
-            yield part["text"]
-
-
-def embedding(text: str, dimensions: int = 8) -> list[float]:
-    """A unit vector that depends on the text's words only."""
-    sums = [0.0] * dimensions
-    for word in text.lower().split() or [""]:
-        digest = hashlib.sha256(word.encode()).digest()
-        for i in range(dimensions):
-            sums[i] += digest[i] / 127.5 - 1
-    norm = sum(value * value for value in sums) ** 0.5 or 1.0
-    # Rounded to what a 32-bit float keeps, so that base64 and JSON answers agree.
-    return [struct.unpack("<f", struct.pack("<f", value / norm))[0] for value in sums]
-
-
 class _Handler(BaseHTTPRequestHandler):
     provider: Provider
     protocol_version = "HTTP/1.1"
@@ -374,25 +281,25 @@ class _Handler(BaseHTTPRequestHandler):
         elif step.body is not None:
             self._send(step.status, step.body, step.headers)
         elif self.path.endswith("/embeddings"):
-            self._send_json(200, _embeddings(body, step))
+            self._send_json(200, embeddings(body, step))
         elif body.get("stream"):
             self._stream(received, body, step)
         elif step.is_body_cut:
-            self._send(200, json.dumps(_completion(body, step)).encode(), {}, missing=20)
+            self._send(200, json.dumps(completion(body, step)).encode(), {}, missing=20)
         else:
-            self._send_json(200, _completion(body, step))
+            self._send_json(200, completion(body, step))
 
     def _line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The answer to one line of a batch, by the model's script."""
         step = self.provider._next_step(body)
-        return (step.status, json.loads(step.body)) if step.body is not None else (200, _completion(body, step))
+        return (step.status, json.loads(step.body)) if step.body is not None else (200, completion(body, step))
 
     def _stream(self, received: Received, body: dict[str, Any], step: Step) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for number, chunk in enumerate(_chunks(body, step)):
+        for number, chunk in enumerate(chunks(body, step)):
             if number == step.cut_after:
                 if step.is_clean_cut:
                     self.wfile.write(b"0\r\n\r\n")
@@ -442,76 +349,3 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ClientGone
             if readable:  # a pipelined request; it can wait
                 time.sleep(min(left, 0.01))
-
-
-def _answer_text(body: dict[str, Any], step: Step) -> tuple[str, str]:
-    """The answer's text and finish reason."""
-    text = step.text
-    if text is None:
-        text = " ".join(_texts(body["messages"][-1]))
-        if (body.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
-            text = json.dumps({"echo": text})
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if limit and words(text) > limit:
-        return " ".join(text.split()[:limit]), "length"
-    return text, step.finish_reason or "stop"
-
-
-def _usage(body: dict[str, Any], step: Step, text: str) -> dict[str, Any]:
-    if step.usage is not None:
-        return step.usage
-    prompt, completion = prompt_words(body["messages"]), words(text) * (body.get("n") or 1)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-def _completion(body: dict[str, Any], step: Step) -> dict[str, Any]:
-    text, finish_reason = _answer_text(body, step)
-    message = {"role": "assistant", "content": text, **(step.message or {})}
-    choices = [
-        {"index": index, "message": message, "finish_reason": finish_reason} for index in range(body.get("n") or 1)
-    ]
-    answer = {"id": "chatcmpl-loopback", "object": "chat.completion", "created": CREATED, "model": body["model"]}
-    usage = {"usage": _usage(body, step, text)} if step.has_usage else {}
-    return {**answer, "choices": choices, **usage, **step.fields}
-
-
-def _chunks(body: dict[str, Any], step: Step) -> Iterator[dict[str, Any]]:
-    text, finish_reason = _answer_text(body, step)
-    head = {"id": "chatcmpl-loopback", "object": "chat.completion.chunk", "created": CREATED, "model": body["model"]}
-    head |= step.fields
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": piece} for piece in _pieces(text)]
-    for position, call in enumerate((step.message or {}).get("tool_calls", ())):
-        arguments = call["function"]["arguments"]
-        opening = {**call, "index": position, "function": {**call["function"], "arguments": ""}}
-        half = len(arguments) // 2
-        rest = [{"index": position, "function": {"arguments": part}} for part in (arguments[:half], arguments[half:])]
-        deltas += [{"tool_calls": [part]} for part in (opening, *rest)]
-    indices = range(body.get("n") or 1)
-    for delta in deltas:
-        for index in indices:
-            yield {**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
-    for index in indices:
-        yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": finish_reason}]}
-    if step.has_usage and (body.get("stream_options") or {}).get("include_usage"):
-        yield {**head, "choices": [], "usage": _usage(body, step, text)}
-
-
-def _pieces(text: str) -> list[str]:
-    return [word + " " for word in text.split(" ")[:-1]] + [text.split(" ")[-1]] if text else []
-
-
-def _embeddings(body: dict[str, Any], step: Step) -> dict[str, Any]:
-    texts = [body["input"]] if isinstance(body["input"], str) else list(body["input"])
-    vectors: list[Any] = [embedding(str(text), body.get("dimensions") or 8) for text in texts]
-    if body.get("encoding_format") == "base64":
-        vectors = [base64.b64encode(struct.pack(f"<{len(v)}f", *v)).decode() for v in vectors]
-    count = sum(words(str(text)) for text in texts)
-    data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
-    usage = {"usage": step.usage or {"prompt_tokens": count, "total_tokens": count}} if step.has_usage else {}
-    return {"object": "list", "model": body["model"], "data": data, **usage}
-
-
-def with_fields(step: Step, **changes: Any) -> Step:
-    """A step with some of its fields replaced."""
-    return replace(step, **changes)

@@ -10,12 +10,12 @@ import pytest
 from litellm_calls import KEY, OPENAI_LIKE, Answer, Ask
 from loopback import (
     Provider,
-    embedding,
     no_usage,
     reply,
     tool_call,
     wrong_usage,
 )
+from loopback_answers import embedding
 
 from router.types import Payload
 

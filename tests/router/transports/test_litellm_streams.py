@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from loopback import (
     stall,
     status,
     tool_call,
-    with_fields,
 )
 
 from router.errors import (
@@ -104,7 +104,7 @@ def test_a_cut_stream_raises_after_its_last_chunk(
 
 def test_a_stream_cut_after_its_finish_reason_is_whole(ask: Ask, make: Any, provider: Provider) -> None:
     # With a pause before the cut: a client may forget what lies unread when its connection breaks.
-    provider.script("small", [with_fields(cut_stream(after_chunks=7), chunk_delay_s=0.05)])
+    provider.script("small", [replace(cut_stream(after_chunks=7), chunk_delay_s=0.05)])
     chunks = ask(make(stream=True))
     assert text_of(chunks) == "one two three four five"
     assert usage_of(chunks) is None
