@@ -84,7 +84,7 @@ def measure(ours: router.Router, count: int) -> dict[str, object]:
     for number in range(count, count + count // 4):
         cold["route"].append(cpu_ms(route, number))
         cold["mock"].append(cpu_ms(mock, number))
-    cache = ours._cache
+    cache = ours._kit.caches.exact
     assert cache is not None
     keys = [row["cache_key"] for row in ours.ledger.rows("SELECT cache_key FROM requests WHERE cache = 'exact'")]
     look_ups = [cpu_ms(look_up, number) for number in range(count)]
