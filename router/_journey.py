@@ -1,4 +1,4 @@
-"""One request on its way: pays for its calls, books what came of them, and ends as a completion or an error."""
+"""One request on its way: what was decided about it, what came of it, and how it ends up in the books."""
 
 from __future__ import annotations
 
@@ -7,79 +7,29 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from router._books import Books
 from router._caches import Caches, Visit
+from router._purse import Purse
 from router.cache.exact import Entry
-from router.canaries import Canaries
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
-from router.errors import (
-    BudgetExceededError,
-    ConfigurationError,
-    NoRouteError,
-    ProviderError,
-    ProviderUnavailableError,
-    RouterError,
-)
-from router.flow import LEAST_TIME_S, Flow, Heard
-from router.pace import PaceMemory
+from router.errors import ProviderError, RouterError
+from router.flow import Flow, Heard
 from router.policy import Canary
-from router.policy.traits import UsedOf, used_unknown
-from router.sessions import Session, Sessions
-from router.spend.budget import Denial
-from router.spend.ledger import Ledger
-from router.spend.meter import Meter, unbounded
+from router.sessions import Session
+from router.spend.meter import Meter
 from router.spend.prices import Price
-from router.spend.texts import Texts
-from router.spend.till import Till
 from router.types import Attempt, Call, Completion, Payload, Reply, Request, Sleep, Wait
-from router.warmth import Known, Memory
 
 if TYPE_CHECKING:
     from router.cache.shelf import Stored
     from router.climb import Listener
-    from router.spend.runs import Breaker
 
-HOLD_PAUSE_S = 0.05
-"""Between two looks whether calls under way have made room in a budget."""
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep | Wait, Heard, Any]
 """What a driver runs: it sends each call, sleeps each pause, waits where it must, and says what came of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """Where a router writes down what its requests did."""
-
-    ledger: Ledger
-    texts: Texts | None
-    memory: Memory
-    paces: PaceMemory | None
-    till: Till | None
-    """None: the policy has no budgets."""
-    breaker: Breaker | None
-    """None: the policy has no run stopped."""
-    sessions: Sessions
-    canaries: Canaries | None
-    """None: the policy has none."""
-
-    def known(self, request: Request) -> Known:
-        """What earlier calls say of the models that may be asked: warm prompt caches, thinking, how long they take."""
-        known = self.memory.known(request, time.monotonic())
-        known = replace(known, used=self.used(request), session=self.sessions.model)
-        if self.canaries is not None:
-            known = replace(known, canary=self.canaries.stopped)
-        return known if self.paces is None else replace(known, pace=self.paces.known(time.time()))
-
-    def used(self, request: Request) -> UsedOf:
-        """How much is used of the budgets that a request is booked on."""
-        return used_unknown if self.till is None else partial(self.till.used, request)
-
-    def squeezed(self, request: Request) -> str | None:
-        """The budget that asks for cheaper routes, if one does."""
-        return None if self.till is None else self.till.squeezed(request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,36 +47,37 @@ class Journey:
     """The mutable part of one request, from its check to its last ledger row."""
 
     def __init__(self, request: Request, books: Books, caches: Caches, *, is_async: bool) -> None:
-        self.request, self._ledger, self._texts = request, books.ledger, books.texts
-        self._memory, self._till, self._paces = books.memory, books.till, books.paces
-        self._breaker, self._is_in_run = books.breaker, False
+        self.request, self._books = request, books
         self.started_s = time.monotonic()
         self.deadline_s = None if request.timeout_s is None else self.started_s + request.timeout_s
         self.decision: Decision | None = None
-        self.meter: Meter = Meter({})
         self.visit = Visit(caches, request, self.started_s, is_async=is_async)
-        self._sessions, self._is_quiet = books.sessions, False
+        self._purse = Purse(request, request.task, Meter({}), books)
         self._session: Session | None = None
-        self._canaries = books.canaries
         self._canary: Canary | None = None
-        self._sent_s = self.started_s
-        self._is_settled = False
         self._listener: Listener | None = None
-        self._answers: dict[str, Attempt] = {}
+        self._is_quiet = False
+        self._is_settled = False
+
+    @property
+    def meter(self) -> Meter:
+        """What it may spend and has spent."""
+        return self._purse.meter
 
     def follow(self, ruling: Ruling, prices: Mapping[str, Sequence[Price]]) -> None:
         """Take what was decided: the plan, the limit on its cost, and whether the answer may be kept."""
         self.decision, self._listener = ruling.decision, ruling.listener
         self._canary = ruling.canary
         self._session, self._is_quiet = ruling.session, ruling.data.log == "none"
-        self.meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
+        meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
+        self._purse = Purse(self.request, ruling.decision.task.task, meter, self._books)
         self.visit.follow(ruling)
 
     def lose(self, lost: Lost) -> None:
         """Book a call that was lost before; the next one is the request's second."""
         self.meter.held_usd = lost.held_usd
         self.meter.settle(lost.call, lost.error, lost.latency_s)
-        self._book()
+        self._purse.book()
 
     def ask_alike(self, ruling: Ruling) -> Generator[Wait, Any, Stored | None]:
         """The stored answer to a question like it, if it may serve; what the semantic cache said is noted."""
@@ -146,94 +97,25 @@ class Journey:
         Raises:
             RunStoppedError: the request's run is stopped.
         """
-        if self._breaker is None:
+        if self._books.breaker is None:
             return
-        told = self._breaker.check(self.request)
-        self._is_in_run = True
+        told = self._books.breaker.check(self.request)
         if told is not None and self.decision is not None:
             self.decision = replace(self.decision, run_stop=told)
 
     def pay(self, flow: Flow) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
-        """Run a flow, with every call admitted before it is sent and settled after it; returns the flow's answer."""
-        step = next(flow)
-        while True:
-            if isinstance(step, Sleep):
-                heard = yield step
-            elif refusal := self.meter.refusal(step):
-                heard = Heard(now_s=time.monotonic(), outcome=refusal)
-            else:
-                heard = yield from self._send(step)
-            try:
-                step = flow.send(heard)
-            except StopIteration as done:
-                answered: tuple[Call, Reply] = done.value
-                return answered
-
-    def _send(self, call: Call) -> Generator[Call | Sleep, Heard, Heard]:
-        self._book()  # the answers of a cascade that goes on
-        if self._till is not None:
-            asked_s = time.monotonic()
-            if denial := (yield from self._hold(self._till, call)):
-                return Heard(now_s=time.monotonic(), outcome=denial)
-            call = replace(call, timeout_s=max(LEAST_TIME_S, call.timeout_s - (time.monotonic() - asked_s)))
-        self._sent_s = time.monotonic()
-        try:
-            heard = yield call
-        except ConfigurationError:
-            if self._till is not None and self.meter.held_usd is not None:
-                self._till.release(self.request, len(self.meter.attempts))
-            if call.role == "verifier":  # an answer stands without it
-                self.meter.held_usd = None
-                return Heard(now_s=time.monotonic(), outcome=None)
-            raise  # nothing was sent
-        except BaseException as interruption:
-            # Cancelled or broken while the provider was working: it may bill, so the ledger must know.
-            lost = ProviderUnavailableError(f"interrupted by {type(interruption).__name__}", model=call.model)
-            lost.is_billed = None
-            self.meter.settle(call, lost, time.monotonic() - self._sent_s)
-            self._book()
-            raise
-        if isinstance(heard.outcome, ProviderError):
-            self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
-            self._book()
-        elif isinstance(heard.outcome, Reply) and heard.outcome.chunks is None:
-            # Written together with its request, unless another call follows.
-            settled = self.meter.settle(call, heard.outcome, heard.now_s - self._sent_s)
-            if call.role == "answer":
-                self._answers[call.model] = settled
-        return heard
-
-    def _hold(self, till: Till, call: Call) -> Generator[Sleep, Heard, BudgetExceededError | None]:
-        """Hold what a call may cost; where only calls under way stand in the way, wait for them if that is allowed."""
-        began_s, number = time.monotonic(), len(self.meter.attempts)
-        is_bounded = not unbounded(self.request)
-        worst_usd = self.meter.worst_usd(call) if is_bounded else None
-        worst_tokens = self.meter.worst_tokens(call) if is_bounded else None
-        while True:
-            told = till.admit(self.request, call, number, worst_usd, worst_tokens)
-            if not isinstance(told, Denial):
-                self.meter.held_usd = told
-                return None
-            patience_s = min(told.wait_s, call.timeout_s) if call.role == "answer" else 0.0
-            if time.monotonic() + HOLD_PAUSE_S > began_s + patience_s:
-                return told.error
-            yield Sleep(seconds=HOLD_PAUSE_S)
-
-    def _book(self) -> None:
-        attempts, task = self.meter.attempts, self.decision.task.task if self.decision else None
-        for number in range(self.meter.written, len(attempts)):
-            self._ledger.append_attempt(self.request, number, attempts[number], task)
-            self.meter.written = number + 1
+        """Run a flow to its answer; its calls are paid for."""
+        return self._purse.pay(flow)
 
     def finish(
         self, call: Call, payload: Mapping[str, Any], outcome: Outcome = "ok", error: str | None = None
     ) -> Completion:
         """Write the request's row, keep its answer where that is allowed, and hand it over."""
         self._write(outcome, model=call.model, error=error)
-        self._memory.note(self.request, self._answering, time.monotonic())
+        self._books.memory.note(self.request, self._answering, time.monotonic())
         if self._session is not None:
-            self._sessions.note(self._session, call.model)
-        answered = self._answers.get(call.model, self.meter.attempts[-1])
+            self._books.sessions.note(self._session, call.model)
+        answered = self._purse.answers.get(call.model, self.meter.attempts[-1])
         payload = {**payload, "usage": _openai_usage(answered, payload.get("usage"))}
         if outcome == "ok":
             self.visit.keep(call.model, payload, self.meter.cost_usd)
@@ -250,7 +132,7 @@ class Journey:
     def finish_stream(self, call: Call, payload: Mapping[str, Any], outcome: Outcome, error: str | None) -> Completion:
         """The same for a stream, which is settled when it ends, however it ends."""
         if not self._is_settled:  # else its row could not be written the first time
-            self.meter.settle_stream(call, payload, outcome, time.monotonic() - self._sent_s, error)
+            self.meter.settle_stream(call, payload, outcome, time.monotonic() - self._purse.sent_s, error)
             self._is_settled = True
         return self.finish(call, payload, outcome, error)
 
@@ -268,7 +150,7 @@ class Journey:
 
     def answer_alike(self, stored: Stored) -> Generator[Sleep, Heard, Completion]:
         """The stored answer to another question: billed 0, with a row of its own."""
-        yield from self._pretend(self.visit.wait_s(stored, self._ledger))
+        yield from self._pretend(self.visit.wait_s(stored, self._books.ledger))
         self.visit.outcome = "semantic"
         self._write("ok", model=stored.model)
         self._keep_text(stored.payload)
@@ -282,16 +164,6 @@ class Journey:
             self._write("error", error=f"{type(error).__name__}: {error}"[:500])
         else:
             self._write("cut", error=type(error).__name__)
-
-    def no_route(self) -> NoRouteError:
-        """The error for an empty plan, with every candidate's reason."""
-        decision = self.decision
-        assert decision is not None  # noqa: S101  only called after deciding
-        reasons = "; ".join(f"{candidate.model}: {candidate.reason}" for candidate in decision.candidates)
-        return NoRouteError(
-            f"no model may serve this request (task {decision.task.task or 'unknown'}, {decision.rule}): "
-            f"{reasons or 'add a rule without `when` to the policy'}"
-        )
 
     def _pretend(self, wait_s: float) -> Generator[Sleep, Heard, None]:
         """Take at least so many seconds, but not beyond the deadline."""
@@ -314,15 +186,16 @@ class Journey:
     def _tell_canary(self) -> None:
         """Say whether the model on trial answered, where it was asked and nobody broke off."""
         decision = self.decision
-        if self._canaries is None or self._canary is None or decision is None or decision.canary is None:
+        canaries = self._books.canaries
+        if canaries is None or self._canary is None or decision is None or decision.canary is None:
             return
         ends = [one.outcome for one in self.meter.attempts if one.model == self._canary.model]
         if "ok" in ends or "error" in ends:
-            self._canaries.heard(decision.canary, "errors", float("ok" in ends), 1 - self._canary.rollback.errors)
+            canaries.heard(decision.canary, "errors", float("ok" in ends), 1 - self._canary.rollback.errors)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
-        if self._texts is not None and self.decision is not None and not self._is_quiet:
-            self._texts.keep(self.request, self.decision.task.task, payload)
+        if self._books.texts is not None and self.decision is not None and not self._is_quiet:
+            self._books.texts.keep(self.request, self.decision.task.task, payload)
 
     def _write(self, outcome: Outcome, *, model: str | None = None, error: str | None = None) -> None:
         attempts = self.meter.attempts
@@ -330,14 +203,11 @@ class Journey:
             error = error.partition(":")[0]  # a provider's message may quote the prompt
         if self._listener is not None and self._listener.verdicts and self.decision is not None:
             self.decision = replace(self.decision, verdicts=self._listener.verdicts)
-        self._tell_canary()
-        if self._breaker is not None and self._is_in_run:
-            self._breaker.paid(self.request, attempts)
-        if self._paces is not None and self.decision is not None:
-            self._paces.note(self.decision.task.task, self._answering, time.time())
+        if self._books.paces is not None and self.decision is not None:
+            self._books.paces.note(self.decision.task.task, self._answering, time.time())
             if self._listener is not None and self._listener.late:
                 self.decision = replace(self.decision, late=tuple(self._listener.late))
-        self._ledger.append_request(
+        self._books.ledger.append_request(
             self.request,
             self.decision,
             outcome=outcome,
@@ -350,6 +220,10 @@ class Journey:
             model=model,
             error=error,
         )
+        # After the row: whatever goes wrong here, what was paid is in the ledger.
+        self._tell_canary()
+        if self._books.breaker is not None:
+            self._books.breaker.paid(self.request, attempts)
 
     def _completion(self, model: str, payload: Mapping[str, Any], cost_usd: Decimal | None) -> Completion:
         assert self.decision is not None  # noqa: S101  nothing ends well without one

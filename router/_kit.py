@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router._books import Books
 from router._caches import Caches
-from router._journey import Books
 from router.cache.aside import Aside
 from router.cache.exact import ExactCache
 from router.cache.flights import Flights

@@ -19,7 +19,7 @@ from router._request import chat_request, embedding_request
 from router._stream import AsyncStream, Stream
 from router.answers import without_logprobs
 from router.cache.flights import LEASE_S
-from router.decide import Ruling
+from router.decide import Ruling, no_route
 from router.decisions import Decision
 from router.deferred.ticket import Desk, Ticket
 from router.errors import InvalidRequestError
@@ -252,7 +252,7 @@ class Router:
             if stored := (yield from journey.ask_alike(ruling)):
                 return _as_asked((yield from journey.answer_alike(stored)), request, is_async)
             if not ruling.decision.plan:
-                raise journey.no_route()
+                raise no_route(ruling.decision)
             journey.check_run()
             way = flow.run(
                 calls_of(request, ruling, policy, journey.deadline_s),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from router.asked_first import audited_by, led, session_of, stays_with, trial_of, tried_by
 from router.decisions import Candidate, Decision, TaskGuess
+from router.errors import NoRouteError
 from router.facts import facts_of
 from router.foreseen import foresight_of, learned_for, verifier_note
 from router.learned import Foresight, LearnedPlan
@@ -196,6 +197,15 @@ def decide(
         canary=tried,
         data=route.rule.data if route.rule is not None else ANYTHING,
         latest_s=time.most_s if time is not None else None,
+    )
+
+
+def no_route(decision: Decision) -> NoRouteError:
+    """The error for an empty plan, with every candidate's reason."""
+    reasons = "; ".join(f"{candidate.model}: {candidate.reason}" for candidate in decision.candidates)
+    return NoRouteError(
+        f"no model may serve this request (task {decision.task.task or 'unknown'}, {decision.rule}): "
+        f"{reasons or 'add a rule without `when` to the policy'}"
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from router.decide import Ruling
+from router.decide import Ruling, no_route
 from router.deferred.forms import read_completion, written_request
 from router.deferred.queue import FILE, Queue, Row
-from router.errors import InvalidRequestError, NoRouteError, RouterError
+from router.errors import InvalidRequestError, RouterError
 from router.types import Completion, Request
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class Desk:
                 "down; ask it with complete()"
             )
         if not ruling.decision.plan:
-            reasons = "; ".join(f"{one.model}: {one.reason}" for one in ruling.decision.candidates)
-            raise NoRouteError(f"no model may serve this request ({ruling.decision.rule}): {reasons}")
+            raise no_route(ruling.decision)
         text, deadline_us = written_request(request), time.time_ns() // 1000 + int(deadline_s * 1e6)
         live_us = deadline_us - int(min(MARGIN_S, deadline_s / 10) * 1e6)
         self._queue = self._queue or Queue(self._folder)
