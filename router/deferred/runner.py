@@ -181,10 +181,9 @@ class Runner:
             return "the cache knows the answer"
         try:
             ruling = kit.decide(request)
-            journey.follow(ruling, kit.policy.prices)
-            journey.check_run()
         except RouterError as error:  # asked live, it fails in the same way, and its row is written
             return f"{type(error).__name__}: {error}"
+        journey.follow(ruling, kit.policy.prices)
         found = self._batchable(request, ruling, journey)
         if isinstance(found, str):
             return found
@@ -201,6 +200,10 @@ class Runner:
                 if told is not None:
                     kit.books.ledger.holds.lasts(request.id, 0, row.deadline_us + HELD_DAYS * 86_400_000_000)
                 held = told
+        try:
+            journey.check_run()  # each look counts as a step of the run: only for what will be sent
+        except RouterError as error:
+            return f"{type(error).__name__}: {error}"
         return call, to_json(journey.decision), None if held is None else format(held, "f")
 
     def _batchable(self, request: Request, ruling: Ruling, journey: Journey) -> tuple[Call, Price] | str:

@@ -179,6 +179,21 @@ def test_a_budget_without_room_makes_a_request_wait_and_denies_it_at_its_deadlin
     assert row is not None and row["outcome"] == "error" and provider.requests_for("cheap") == []
 
 
+def test_waiting_for_room_in_a_budget_is_no_loop_of_its_run(make: Make, provider: Provider) -> None:
+    one = make("breaker: on\nbudgets: [{name: tiny, limit_usd: 0.0001, window: month}]")
+    one.submit(HI, workflow="w", run_id="r")
+    assert [one.run_batches() for _ in range(10)] == [Ran(open=1)] * 10
+    assert one.ledger.rows("SELECT calls FROM runs") == []
+
+
+def test_what_a_batch_cost_counts_for_its_run(make: Make, provider: Provider) -> None:
+    one = make("breaker: on")
+    one.submit(HI, workflow="w", run_id="r")
+    provider.batches.state = "completed"
+    one.run_batches(), one.run_batches()
+    assert one.ledger.rows("SELECT calls, cost_usd FROM runs") == [{"calls": 1, "cost_usd": pytest.approx(0.00045)}]
+
+
 def test_a_model_without_a_batch_price_is_asked_live_at_once(make: Make) -> None:
     one = make()
     ticket = one.submit(HI, task="plain")
