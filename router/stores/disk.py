@@ -46,7 +46,7 @@ class TextStore(ForkSafe):
         self._writes = itertools.count(1)
         self._asked: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Key -> how often, and the clock then; of this process alone, because a write per hit would cost more."""
-        self._clock = _newest_clock(self._cache)
+        self._clock = self._newest_clock()
         super().__init__()
 
     def get(self, key: str) -> str | None:
@@ -102,6 +102,14 @@ class TextStore(ForkSafe):
         """Drop everything; how many entries there were."""
         with self._lock:
             return int(self._cache.clear())
+
+    def _newest_clock(self) -> float:
+        try:
+            rows = self._cache._sql("SELECT tag FROM Cache ORDER BY store_time DESC LIMIT 1").fetchall()
+        except self._failures as error:
+            self._tell(error)
+            return 0.0
+        return _read_tag(rows[0][0])[2] if rows else 0.0
 
     def _note(self, key: str) -> None:
         hits, _ = self._asked.pop(key, (1, 0.0))
@@ -212,11 +220,6 @@ def _read_tag(tag: object) -> tuple[str, float, float]:
         return owner, max(0.0, float(usd)), max(0.0, float(clock))
     except ValueError:
         return "", 0.0, 0.0
-
-
-def _newest_clock(cache: diskcache.Cache) -> float:
-    rows = cache._sql("SELECT tag FROM Cache ORDER BY store_time DESC LIMIT 1").fetchall()
-    return _read_tag(rows[0][0])[2] if rows else 0.0
 
 
 def _is_own_file(name: str | None) -> bool:

@@ -131,6 +131,24 @@ def test_a_damaged_store_counts_as_empty_and_says_so(
     assert caplog.text.count("delete the folder to start afresh") == 3
 
 
+def test_a_store_whose_pages_are_damaged_opens_and_says_so(
+    store: TextStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.set(KEY, "x", expire_s=60)
+    store.close()
+    path = tmp_path / "cache" / "cache.db"
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'Cache_store_time'").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with caplog.at_level(logging.WARNING):
+        TextStore(tmp_path / "cache").close()
+    assert "malformed" in caplog.text
+
+
 def test_what_is_no_store_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "cache.db").write_bytes(b"no database " * 100)
