@@ -9,28 +9,19 @@ settled + held <= limit.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sqlite3
-import threading
 import time
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from router.errors import StoreError
 from router.spend.budget import Balance, Budget, Crossing, Denial, Leg, crossings, pattern_of, refusal
+from router.spend.leases import Lease
 from router.spend.money import from_pico, to_pico
 from router.spend.windows import HOUR_US, SECOND_US
-from router.stores.processes import is_alive, this_process
 from router.stores.sqlite import Database
 from router.types import Attempt
 
-LEASE_S = 30.0
-"""How long holds outlive a process that died out of sight: long enough to survive a stall of the whole machine."""
-HEARTBEAT_S = LEASE_S / 3
 SWEEP_S = 1.0
 """Between two looks for dead processes; a call that is about to be denied looks at once."""
 LATE_DAYS = 7
@@ -38,16 +29,12 @@ LATE_DAYS = 7
 KEEP_US = HOUR_US
 """So long past its window a balance is kept: for a call that waited to be held, and for a clock that is set back."""
 
-log = logging.getLogger(__name__)
-
 
 class Holds:
     """The accounts of all budgets, in the ledger's file."""
 
     def __init__(self, db: Database) -> None:
-        self._db = db
-        self._owner, self._pid, self._renewed_us, self._swept_us = "", 0, 0, 0
-        self._beat: threading.Event | None = None
+        self._db, self._lease, self._swept_us = db, Lease(db), 0
 
     def take(self, request_id: str, number: int, legs: Sequence[Leg], amount_pusd: int, model: str) -> Denial | None:
         """Hold what one call may cost, on every account at once; or say why not, and hold nothing.
@@ -59,9 +46,9 @@ class Holds:
             amount_pusd: upper bound of the call, in pico-dollars.
             model: for the denial's words.
         """
-        with self._db.transaction() as connection, self._renewal_undone():
+        with self._db.transaction() as connection, self._lease.undone():
             now_us = _now_us()
-            self._start_heart()
+            self._lease.start()
             if now_us - self._swept_us > SWEEP_S * SECOND_US:
                 self._sweep(connection, now_us)
             balances = [_balance(connection, leg, now_us) for leg in legs]
@@ -72,7 +59,7 @@ class Holds:
             if denial is not None:
                 _note(connection, crossings([replace(leg, amount=0) for leg in legs], balances), now_us)
                 return denial
-            self._renew(connection, now_us)
+            self._lease.keep(connection, now_us)
             # Several limits of one scope share its account, on which a call is booked once.
             booked = list(
                 {leg.account: (leg.account, leg.bucket, leg.budget.unit, leg.amount) for leg in legs}.values()
@@ -88,7 +75,7 @@ class Holds:
             )
             connection.execute(
                 "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, 1)",
-                (request_id, number, self._owner, now_us, amount_pusd, json.dumps(booked)),
+                (request_id, number, self._lease.owner, now_us, amount_pusd, json.dumps(booked)),
             )
             _enter(connection, now_us, request_id, number, "hold", held=amount_pusd)
             _note(connection, crossings(legs, balances), now_us)
@@ -211,45 +198,16 @@ class Holds:
 
     def close(self) -> None:
         """Stop renewing; what is still held is given back when the lease has run out, though the process lives on."""
-        if self._beat is not None and self._pid == os.getpid():  # a forked child has only copied it
-            self._beat.set()
-            with self._db.transaction() as connection:
-                connection.execute("UPDATE owners SET process = NULL WHERE id = ?", (self._owner,))
-            self._beat, self._pid = None, 0
+        self._lease.close()
 
     def renew(self) -> None:
         """Say that this process is alive."""
-        with self._db.transaction() as connection:
-            self._renew(connection, _now_us(), is_due=True)
-
-    def _renew(self, connection: sqlite3.Connection, now_us: int, *, is_due: bool = False) -> None:
-        if is_due or now_us - self._renewed_us > HEARTBEAT_S * SECOND_US:
-            connection.execute(
-                "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)",
-                (self._owner, now_us + int(LEASE_S * SECOND_US), this_process()),
-            )
-            self._renewed_us = now_us
-
-    @contextmanager
-    def _renewal_undone(self) -> Iterator[None]:
-        """A lease that was renewed in a transaction which fails is due again; without it a hold would never end."""
-        try:
-            yield
-        except BaseException:
-            self._renewed_us = 0
-            raise
+        self._lease.renew(_now_us())
 
     def _sweep(self, connection: sqlite3.Connection, now_us: int) -> bool:
         """Give back what dead processes held; whether there was one."""
         self._swept_us = now_us
-        owners = connection.execute(
-            "SELECT id, expires_us, process FROM owners WHERE id <> ?", (self._owner,)
-        ).fetchall()
-        gone = []
-        for owner, expires_us, process in owners:
-            lives = is_alive(process)
-            if lives is False or (lives is None and expires_us < now_us):
-                gone.append(owner)
+        gone = self._lease.ended(connection, now_us)
         for owner in gone:
             _release(connection, now_us, "expire", "owner = ?", (owner,))
             connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
@@ -257,26 +215,6 @@ class Holds:
             forgotten_us = now_us - LATE_DAYS * 86_400 * SECOND_US
             connection.execute("DELETE FROM holds WHERE is_live = 0 AND at_us < ?", (forgotten_us,))
         return bool(gone)
-
-    def _start_heart(self) -> None:
-        """Become an owner, once in every process; a forked child is one of its own."""
-        if self._pid == os.getpid():
-            return
-        self._owner, self._pid, self._renewed_us = f"{os.getpid()}-{os.urandom(6).hex()}", os.getpid(), 0
-        self._beat = threading.Event()
-        threading.Thread(target=_beat, args=(weakref.ref(self), self._beat), name="clearbar-holds", daemon=True).start()
-
-
-def _beat(of: weakref.ref[Holds], stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_S):
-        holds = of()
-        if holds is None:
-            return
-        try:
-            holds.renew()
-        except StoreError as error:  # tried again at the next beat
-            log.warning("the lease of this process's holds was not renewed: %s", error)
-        del holds
 
 
 def _balance(connection: sqlite3.Connection, leg: Leg, now_us: int) -> Balance:

@@ -19,6 +19,7 @@ import pytest
 from router._request import chat_request
 from router.spend import holds as holds_module
 from router.spend.budget import Budget, Budgets, Denial, Leg, Step, Worst
+from router.spend.leases import LEASE_S
 from router.spend.ledger import Ledger
 from router.spend.money import from_pico
 from router.spend.windows import HOUR_US, Window
@@ -138,7 +139,7 @@ def test_a_dead_process_gives_its_holds_back_when_its_lease_has_run_out(
     ledger.close()  # no heart beats for it any more
     other = Ledger(ledger._db.path)
     assert take(other, chat_request(HI, team="x"), 2) is not None
-    monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S + 1))
+    monkeypatch.setattr(holds_module, "_now_us", after(LEASE_S + 1))
     assert take(other, chat_request(HI, team="x"), 2) is None
     assert [row["kind"] for row in other.rows("SELECT kind FROM entries ORDER BY seq")] == ["hold", "expire", "hold"]
     # It had only stalled: what it cost counts, though the limit did not wait for it.
@@ -153,9 +154,9 @@ def after(seconds: float) -> Any:
 
 def test_a_lease_is_renewed_for_calls_that_take_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     assert take(ledger, chat_request(HI, team="x"), 9) is None
-    monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S - 1))
+    monkeypatch.setattr(holds_module, "_now_us", after(LEASE_S - 1))
     ledger.holds.renew()
-    monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S * 1.5))
+    monkeypatch.setattr(holds_module, "_now_us", after(LEASE_S * 1.5))
     assert take(ledger, chat_request(HI, team="x"), 2) is not None
 
 
@@ -198,7 +199,7 @@ def test_a_process_killed_in_the_middle_leaves_no_phantom_behind(
         process.send_signal(signal.SIGKILL)
     if this_process() is None:  # nobody can look for it here, so its lease has to run out
         assert take(ledger, chat_request(HI, team="x"), 9) is not None
-        monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S + 1))
+        monkeypatch.setattr(holds_module, "_now_us", after(LEASE_S + 1))
     assert take(ledger, chat_request(HI, team="x"), 9) is None
 
 
@@ -210,7 +211,7 @@ def test_a_process_that_only_stalls_keeps_its_holds(ledger: Ledger, monkeypatch:
         assert process.stdout is not None
         assert process.stdout.readline() == b"True\n"
         process.send_signal(signal.SIGSTOP)
-        monkeypatch.setattr(holds_module, "_now_us", after(holds_module.LEASE_S * 5))
+        monkeypatch.setattr(holds_module, "_now_us", after(LEASE_S * 5))
         assert take(ledger, chat_request(HI, team="x"), 9) is not None
         process.kill()
 
