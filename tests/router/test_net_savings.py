@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from past import add_calls, days_ago
 
 import router
 from router.cli import cli
@@ -18,7 +19,6 @@ from router.net_savings import NetSavings, net_savings
 from router.policy import load_policy
 from router.spend.ledger import Ledger
 from router.spend.prices import Price
-from tests.past import add_calls, days_ago
 
 POLICY = """
 version: 1

@@ -203,9 +203,4 @@ def test_a_request_as_deep_as_it_may_be_costs_no_more_than_itself(make: Make, de
     nested: Any = "x"
     for _ in range(deep):
         nested = [nested]
-    one = make()
-    try:
-        done = one.complete(ask("How do I pay?"), task="cheap", metadata={"a": nested})
-    except router.RouterError:
-        return
-    assert done.text == "Code 99"
+    assert make().complete(ask("How do I pay?"), task="cheap", metadata={"a": nested}).text == "Code 99"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from past import add_calls, days_ago
 
 import router
 from router.cli import cli
 from router.spend.ledger import Ledger
-from tests.past import add_calls, days_ago
 
 POLICY = """
 version: 1

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from past import add_calls
 
 from router.spend.daily import LEAST_DAYS, futures
 from router.spend.depletion import exhaustion
@@ -18,7 +19,6 @@ from router.spend.history import History, histories
 from router.spend.ledger import Ledger
 from router.spend.prices import Price
 from router.spend.scenario import lever, recent_factors, replacement
-from tests.past import add_calls
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC_ZONE = ZoneInfo("UTC")

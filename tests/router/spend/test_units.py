@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from past import add_calls
 
 from router.cli import cli
 from router.spend.ledger import Ledger
 from router.spend.ratios import ratio
 from router.spend.units import margins, units
-from tests.past import add_calls
 
 AT = datetime(2026, 11, 2, 9, tzinfo=UTC)
 
