@@ -57,7 +57,7 @@ class Batches:
         for line in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
             status, body = ask(line["body"])
             told = {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}}
-            lines[status == 200].append(json.dumps(told))
+            lines[status == 200].append(json.dumps(told, ensure_ascii=False))
         for name, is_good in (("output_file_id", True), ("error_file_id", False)):
             batch[name] = f"file-{len(self.files)}" if lines[is_good] else None
             if lines[is_good]:

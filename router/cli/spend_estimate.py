@@ -86,7 +86,7 @@ def _samples(path: Path) -> Iterator[tuple[Request, float | None]]:
     from router._request import chat_request
     from router.errors import InvalidRequestError
 
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if not line.strip():
             continue
         try:

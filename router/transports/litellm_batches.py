@@ -133,7 +133,8 @@ async def _cancel(call: Call, provider_id: str) -> None:
 
 def _lines(content: bytes, call: Call) -> dict[str, Mapping[str, Any]]:
     try:
-        read = [json.loads(line) for line in content.decode().splitlines() if line.strip()]
+        # As bytes: a text's lines also end at characters that JSON strings may hold as they are, such as U+2028.
+        read = [json.loads(line) for line in content.splitlines() if line.strip()]
         told = {str(one["custom_id"]): one.get("response") for one in read}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ProviderUnavailableError("unreadable output of a batch", model=call.model) from None

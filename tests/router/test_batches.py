@@ -87,6 +87,15 @@ def test_a_batch_answers_at_half_price_and_the_ledger_says_so(make: Make, provid
     assert one.result(first.id) == done and one.run_batches() == Ran()
 
 
+def test_an_answer_of_a_batch_may_hold_any_character(make: Make, provider: Provider) -> None:
+    one = make()
+    provider.always("cheap", reply("four\u2028five\x85six"))
+    provider.batches.state = "completed"
+    ticket = one.submit(HI)
+    assert [one.run_batches(), one.run_batches()] == [Ran(sent=1, open=1), Ran(settled=1)]
+    assert (done := ticket.result()) is not None and done.text == "four\u2028five\x85six"
+
+
 def test_spend_savings_shows_what_the_batch_saved(make: Make, provider: Provider, tmp_path: Path) -> None:
     one = make()
     provider.batches.state = "completed"
