@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.policy import Policy, find_policy, load_policy, shipped_policies
+from router.cli.policy import loaded_policy
+from router.policy import Policy
 
 if TYPE_CHECKING:
     from router.trial_run import Tried
@@ -27,7 +28,7 @@ def test(ctx: click.Context, path: Path | None, is_shipped: bool, cover: bool, a
     """Run a policy's own tests without calling a model: 0 all hold, 1 one fails, 3 a broken file."""
     from router.trial_run import try_policy, unmet
 
-    loaded = load_policy(shipped_policies() / "default.yaml" if is_shipped else find_policy(path))
+    loaded = loaded_policy(path, is_shipped)
     predictor = None
     if loaded.artifact is not None:
         from router.predict import Predictor

@@ -49,7 +49,7 @@ def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
 
 
 def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
-    text, *parts = blocks(ROOT / "policies/README.md", "yaml")
+    text, *parts = blocks(ROOT / "docs/policies.md", "yaml")
     (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
     assert len(load_policy(tmp_path / "policy.yaml").rules) == 3
     for part in parts:

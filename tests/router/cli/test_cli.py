@@ -57,7 +57,7 @@ BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
     [
         pytest.param(None, ["--version"], 0, "clearbar, version", id="version"),
         pytest.param(None, [], 0, "Commands:", id="nothing asked: help"),
-        pytest.param(None, ["policy", "--help"], 0, "Check and show routing tables", id="help of a group"),
+        pytest.param(None, ["policy", "--help"], 0, "Routing tables: check, test, show and change them", id="help of a group"),
         pytest.param(None, ["nosuch"], 3, "No such command 'nosuch'", id="unknown command"),
         pytest.param(None, ["policy", "nosuch"], 3, "No such command 'nosuch'", id="unknown subcommand"),
         pytest.param(None, ["ask"], 3, "Missing argument 'TEXT'", id="missing argument"),
@@ -176,7 +176,7 @@ def test_an_interruption_has_a_code_of_its_own(
     def interrupt(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("router.cli.policy.load_policy", interrupt)
+    monkeypatch.setattr("router.policy.load_policy", interrupt)
     write(*GOOD)
     assert run(monkeypatch, "policy", "check", "p.yaml") == 130
     assert capsys.readouterr().err.strip().endswith("interrupted")

@@ -1,0 +1,62 @@
+"""`clearbar policy check`: what is wrong or missing in a routing table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from router.cli.policy import loaded_policy
+from router.cli.policy_value import NOT_ENOUGH_EVIDENCE
+from router.errors import ArtifactError
+from router.policy import Bar, Policy, Rule, check
+from router.policy.check import Carries
+
+
+@click.command(name="check")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--shipped", "is_shipped", is_flag=True, help="Check the policy that comes with the package.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, as_json: bool) -> None:
+    """Check a policy file: 0 good, 2 a candidate lacks evidence, 3 broken."""
+    loaded = loaded_policy(path, is_shipped)
+    artifact, problems = _artifact(loaded)
+    findings = check(loaded, carries=artifact)
+    warnings = [finding.text for finding in findings if finding.level == "warning"] + problems
+    evidence = [finding.text for finding in findings if finding.level == "evidence"]
+    if as_json:
+        click.echo(json.dumps({"path": str(loaded.path), "version": loaded.version, "rules": len(loaded.rules),
+                               "evidence": evidence, "warnings": warnings}))  # fmt: skip
+    else:
+        for text in evidence:
+            click.echo(f"no evidence  {text}")
+        for text in warnings:
+            click.echo(f"warning      {text}")
+        state = "evidence is missing" if evidence else "holds"
+        click.echo(f"{loaded.path}: {len(loaded.rules)} rules, {len(loaded.models)} models: {state}")
+    ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else 0)
+
+
+def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:
+    """What the policy's artifact carries, and what is wrong with it."""
+    if loaded.artifact is None:
+        return None, []
+    from router.learned import strategies_of, why_not
+    from router.predict import Predictor
+    from router.predict.promises import Asked
+
+    try:
+        predictor = Predictor.load(loaded.artifact)
+    except ArtifactError as error:
+        return None, [f"{loaded.path}: {error}"]
+
+    def carries(rule: Rule, task: str, bar: Bar) -> str | None:
+        if strange := sorted(set(predictor.models) - set(rule.candidates)):
+            return f"the artifact's plan may ask {', '.join(strange)}, no candidate of the rule"
+        asked = Asked.of(bar)
+        return why_not(predictor, strategies_of(predictor, rule), task, asked)
+
+    unknown = sorted(set(loaded.models) - set(predictor.models))
+    return carries, [f"{loaded.path}: the artifact was trained without {', '.join(unknown)}"] if unknown else []

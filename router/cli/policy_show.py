@@ -1,0 +1,55 @@
+"""`clearbar policy show`: a routing table, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from router.cli.policy import loaded_policy
+from router.policy import Rule
+
+
+@click.command()
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--shipped", "is_shipped", is_flag=True, help="Show the policy that comes with the package.")
+@click.option("--resolved", is_flag=True, help="As YAML, with includes, the environment (CLEARBAR_ENV) and defaults.")
+def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
+    """Draw the table: who goes where, at what bar and price."""
+    if resolved:
+        from router.policy.load import show_resolved
+
+        click.echo(show_resolved(loaded_policy(path, is_shipped).path), nl=False)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from router.spend.prices import price_on
+
+    loaded = loaded_policy(path, is_shipped)
+    rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", title=str(loaded.path))
+    for position, rule in enumerate(loaded.rules):
+        tasks: list[str | None] = [*(rule.when.task or ())] or [None]
+        bars = sorted({loaded.bar_of(rule, task).shown() for task in tasks})
+        rules.add_row(
+            loaded.rule_name(position), _when(rule),
+            ", ".join(rule.candidates), ", ".join(bars), rule.strategy, ", ".join(rule.fallback),
+        )  # fmt: skip
+    models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)")
+    from datetime import UTC, datetime
+
+    for name, entry in loaded.models.items():
+        price = price_on(loaded.prices[name], datetime.now(UTC).date())
+        known = [f"{task}: {e.lower:.2f}, {e.n}" for (task, model), e in loaded.evidence.items() if model == name]
+        shown = [f"{value.normalize():f}" for value in (price.input, price.output)] if price else ["unknown", "unknown"]
+        models.add_row(name, entry.call, *shown, "\n".join(known))
+    console = Console()
+    console.print(rules)
+    console.print(models)
+
+
+def _when(rule: Rule) -> str:
+    """A rule's conditions, one a line."""
+    dates = [f"from {rule.from_:%Y-%m-%d}"] if rule.from_ else []
+    dates += [f"until {rule.until:%Y-%m-%d %H:%M %Z}"] if rule.until else []
+    return "\n".join([*rule.when.shown(), *dates]) or "always"
