@@ -43,6 +43,8 @@ class Document:
     text: str
     origins: Mapping[Path_, Path] = field(default_factory=dict)
     """Of paths whose values stand in another file: which."""
+    sources: tuple[tuple[Path, str], ...] = ()
+    """The files that it was read from, and their text."""
 
     def problem(self, where: Path_, message: str) -> str:
         """One line for a mistake at (or nearest above) a path."""
@@ -115,7 +117,7 @@ class _Builder:
             before = self.text[: error.position]
             where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
             raise PolicyError(f"{self.path}:{where}: not valid YAML: {error.reason}") from error
-        return Document(self.path, values, self.places, self.text)
+        return Document(self.path, values, self.places, self.text, sources=((self.path, self.text),))
 
     def _refuse(self, event: Any, message: str) -> PolicyError:
         mark = event.start_mark

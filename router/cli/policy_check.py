@@ -13,14 +13,17 @@ from router.errors import ArtifactError
 from router.policy import Bar, Policy, Rule, check
 from router.policy.check import Carries
 
+FAILED = 1
+
 
 @click.command(name="check")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--shipped", "is_shipped", is_flag=True, help="Check the policy that comes with the package.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where there are only warnings.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
-def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, as_json: bool) -> None:
-    """Check a policy file: 0 good, 2 a candidate lacks evidence, 3 broken."""
+def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, strict: bool, as_json: bool) -> None:
+    """Check a policy file: 0 good, 1 warnings (--strict), 2 a candidate lacks evidence, 3 broken."""
     loaded = loaded_policy(path, is_shipped)
     artifact, problems = _artifact(loaded)
     findings = check(loaded, carries=artifact)
@@ -36,7 +39,7 @@ def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, as_js
             click.echo(f"warning      {text}")
         state = "evidence is missing" if evidence else "holds"
         click.echo(f"{loaded.path}: {len(loaded.rules)} rules, {len(loaded.models)} models: {state}")
-    ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else 0)
+    ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else FAILED if strict and warnings else 0)
 
 
 def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:

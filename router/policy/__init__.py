@@ -2,9 +2,10 @@
 
 from router.policy.caching import OFF, Caching
 from router.policy.canary import Canary
-from router.policy.check import Finding, check
+from router.policy.check import check
 from router.policy.data import ANYTHING, RuleData
 from router.policy.evidence import Evidence, evidence_gap
+from router.policy.finding import Finding
 from router.policy.load import Policy, find_policy, load_policy, shipped_policies
 from router.policy.match import match
 from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from router.config import suggestion
 from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
+from router.policy.finding import Finding, warning
 from router.policy.load import Policy
 from router.policy.schema import CAPABILITIES, Bar, Rule
 
@@ -17,18 +16,8 @@ Carries = Callable[[Rule, str, Bar], str | None]
 """Why the policy's artifact does not carry a rule's bar for a task; None where it does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing a policy author should know."""
-
-    level: Literal["evidence", "warning"]
-    """`evidence` stops a candidate from serving; a `warning` does not."""
-    text: str
-    """`file:line: what, and the remedy`."""
-
-
 def check(policy: Policy, now: datetime | None = None, carries: Carries | None = None) -> list[Finding]:
-    """Findings about a loaded policy, in the order of the file; empty when nothing is missing.
+    """Findings about a loaded policy; empty when nothing is missing.
 
     Args:
         policy: as loaded.
@@ -38,30 +27,35 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
     """
     now = now or datetime.now(UTC)
     findings = [Finding(level="evidence", text=problem) for problem in policy.evidence_problems]
-    for model in policy.models.values():
+    for position, model in enumerate(policy.models.values()):
+        here = ("models", position)
         for place in policy.deployments[model.id]:
             if place.api_key_env and not os.environ.get(place.api_key_env):
-                findings.append(_warn(policy, f"model {model.id!r}: {place.api_key_env} is not set; calls will fail"))
+                told = f"model {model.id!r}: {place.api_key_env} is not set; calls will fail"
+                findings.append(warning(policy, (*here, "api_key_env"), told))
         for name in model.capabilities or ():
             if name not in CAPABILITIES:
                 hint = suggestion(name, CAPABILITIES)
-                findings.append(_warn(policy, f"model {model.id!r}: nothing asks for the capability {name!r}{hint}"))
+                told = f"model {model.id!r}: nothing asks for the capability {name!r}{hint}"
+                findings.append(warning(policy, (*here, "capabilities"), told))
         if not policy.prices[model.id]:
-            findings.append(
-                _warn(policy, f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`")
-            )
+            told = f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`"
+            findings.append(warning(policy, here, told))
     if policy.required_tags and not any(one.lacking for one in policy.budgets.each):
         told = "nothing limits requests without them; add a budget with `scope: unallocated`"
-        findings.append(_warn(policy, f"required_tags [{', '.join(policy.required_tags)}]: {told}"))
+        told = f"required_tags [{', '.join(policy.required_tags)}]: {told}"
+        findings.append(warning(policy, ("required_tags",), told))
     if policy.data.store_text == "full":
         told = f"stores prompts and answers as they are for {policy.data.keep_days} days"
-        findings.append(_warn(policy, f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"))
+        told = f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"
+        findings.append(warning(policy, ("data", "store_text"), told))
     if policy.caches_alike and (reason := _no_embedder()):
-        findings.append(_warn(policy, f"cache: requests that are only alike are not looked up: {reason}"))
-    for rule, path, line in zip(policy.rules, policy.rule_files, policy.rule_lines, strict=True):
-        findings += [
-            Finding(level="evidence", text=f"{path}:{line}: {text}") for text in _gaps(policy, rule, now, carries)
-        ]
+        first = next(i for i, rule in enumerate(policy.rules) if rule.cache.looks_alike)
+        told = f"cache: requests that are only alike are not looked up: {reason}"
+        findings.append(warning(policy, ("rules", first, "cache"), told))
+    for i, rule in enumerate(policy.rules):
+        for told in _gaps(policy, rule, now, carries):
+            findings.append(Finding(level="evidence", text=policy.document.problem(("rules", i, "candidates"), told)))
     return findings
 
 
@@ -102,7 +96,3 @@ def _drop_gap(bar: Bar, task: str | None, why: str) -> str:
         f"{bar.vs!r} serves. Run: clearbar train --outcomes FILE --out DIR, with outcomes of {bar.vs!r} and of the "
         "candidates"
     )
-
-
-def _warn(policy: Policy, text: str) -> Finding:
-    return Finding(level="warning", text=f"{policy.path}: {text}")

@@ -142,8 +142,9 @@ def _joined(main: Document, parts: list[Document]) -> Document:
             if isinstance(joined, list):
                 joined += part.values[key]
         values[key] = joined
+    texts = tuple(source for part in [main, *parts] for source in part.sources)
     text = "\n".join(part.text for part in [main, *parts])
-    return replace(main, values=values, places=places, text=text, origins=origins)
+    return replace(main, values=values, places=places, text=text, origins=origins, sources=texts)
 
 
 def _changed(document: Document, environment: str) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Policy:
     """The file, and those that it includes."""
     environment: str | None
     """Which of its environments this is."""
+    document: Document = field(repr=False)
+    """What it was made of, with the place of each value, for who has something to say about one."""
     version: str
     """First 12 hex digits of the SHA-256 of the files' text, the environment, all evidence and the book's prices."""
     models: Mapping[str, ModelEntry]
@@ -201,6 +203,7 @@ def load_policy(path: str | os.PathLike[str], environment: str | None = None) ->
         path=document.path,
         files=composed.files,
         environment=environment,
+        document=document,
         version=_version(document.text + booked, evidence),
         routes_version=_version(_routes(file, rules), evidence),
         models=models,

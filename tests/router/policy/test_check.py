@@ -43,8 +43,8 @@ def test_a_candidate_without_evidence_is_named_with_the_command_that_helps(tmp_p
     (finding,) = findings(tmp_path, POLICY, "small")
     assert finding.level == "evidence"
     assert finding.text == (
-        f"{tmp_path / 'p.yaml'}:7: candidate 'large': no evidence for task qa: needs at least 29 samples for bar 0.9. "
-        "Run: clearbar eval run SUITE --candidates large, then clearbar eval propose"
+        f"{tmp_path / 'p.yaml'}:7:24: candidate 'large': no evidence for task qa: needs at least 29 samples for bar "
+        "0.9. Run: clearbar eval run SUITE --candidates large, then clearbar eval propose"
     )
 
 
@@ -58,7 +58,7 @@ def test_a_bar_of_a_drop_needs_an_artifact_trained_with_its_model(tmp_path: Path
     (finding,) = findings(tmp_path, drop, "small", "large")
     assert finding.level == "evidence"
     assert finding.text == (
-        f"{tmp_path / 'p.yaml'}:7: bar drop 0.02 vs large of task qa: a max_drop bar is carried by the plan of a "
+        f"{tmp_path / 'p.yaml'}:7:24: bar drop 0.02 vs large of task qa: a max_drop bar is carried by the plan of a "
         "promoted artifact alone; until a plan carries it, no candidate but 'large' serves. Run: clearbar train "
         "--outcomes FILE --out DIR, with outcomes of 'large' and of the candidates"
     )

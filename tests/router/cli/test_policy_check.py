@@ -1,0 +1,41 @@
+"""`clearbar policy check` as a build sees it: exit codes and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GOOD = """\
+version: 1
+models: [{id: small, call: fake/small, price: {input: 1, output: 2}}]
+rules: [{candidates: small, strategy: fixed}]
+"""
+WARNED = GOOD.replace("fake/small,", "fake/small, api_key_env: NOBODY_SETS_THIS_KEY,")
+UNPROVED = GOOD.replace("strategy: fixed", "bar: 0.9")
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code"),
+    [
+        pytest.param(GOOD, ["--strict"], 0, id="nothing to say"),
+        pytest.param(WARNED, [], 0, id="a warning is no failure"),
+        pytest.param(WARNED, ["--strict"], 1, id="unless asked to be"),
+        pytest.param(UNPROVED, [], 2, id="a bar without evidence"),
+        pytest.param(UNPROVED.replace("fake/small,", "fake/small, api_key_env: NOBODY,"), ["--strict"], 2, id="both"),
+        pytest.param(GOOD.replace("rules", "ruels"), ["--strict"], 3, id="a broken file"),
+    ],
+)
+def test_the_exit_code_says_how_bad_it_is(
+    clearbar: Callable[..., Any], tmp_path: Path, text: str, arguments: list[str], code: int
+) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    clearbar("policy", "check", "p.yaml", *arguments, code=code)
+
+
+def test_findings_have_a_place_in_the_file(clearbar: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(WARNED)
+    told = clearbar("policy", "check", "p.yaml", "--json")
+    assert told["warnings"] == ["p.yaml:2:40: model 'small': NOBODY_SETS_THIS_KEY is not set; calls will fail"]
