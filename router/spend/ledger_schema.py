@@ -230,4 +230,19 @@ CREATE TABLE canaries (
   name TEXT PRIMARY KEY, started_us INTEGER NOT NULL, errors TEXT, quality TEXT, stopped_us INTEGER, why TEXT
 ) WITHOUT ROWID;
 """,
+    # What models in the shadow answered, and which requests they were not asked.
+    """
+ALTER TABLE canaries ADD COLUMN latency TEXT;
+
+CREATE TABLE shadows (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, shadowed TEXT NOT NULL, at_us INTEGER NOT NULL, is_same INTEGER, error TEXT,
+  cost_pusd INTEGER, served_pusd INTEGER, latency_s REAL NOT NULL, served_s REAL
+) WITHOUT ROWID;
+
+CREATE INDEX shadows_name ON shadows (name);
+
+CREATE TABLE unshadowed (
+  name TEXT NOT NULL, why TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (name, why)
+) WITHOUT ROWID;
+""",
 )

@@ -27,7 +27,7 @@ LEVELS = [
     ["router.policy"],
     ["router.predict", "router.select", "router.cache", "router.flow"],
     ["router.transports"],
-    ["router.canaries", "router.pace", "router.sessions"],
+    ["router.canaries", "router.pace", "router.sessions", "router.shadows"],
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
     ["router.route", "router.foreseen", "router.asked_first"],
