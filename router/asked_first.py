@@ -51,7 +51,7 @@ def tried_by(trial: Trial | None, sheet: Sheet, fallback: list[Offer]) -> tuple[
     """The canary, if it takes the request and may have it; and who stands by, with it among them."""
     if trial is None or not trial.is_drawn:
         return None, fallback
-    offer = sheet.offer(trial.canary.model, needs_evidence=False)
+    offer = sheet.offer(trial.canary.model, needs_evidence=False, is_tried=True)
     return (None if offer.barred else trial.canary), [*fallback, offer]
 
 

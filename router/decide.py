@@ -175,7 +175,7 @@ def decide(
         canary=tried.key(route.name) if tried is not None else None,
         max_latency_ms=time.most_ms if time is not None else None,
         data=(route.rule.data.shown() or None) if route.rule is not None else None,
-        verifier=verifier_note(request, policy, route.rule, predictor, learned),
+        verifier=verifier_note(request, policy, route.rule, predictor, learned, now),
     )
     # What a canary says is nobody else's answer: it may be rolled back.
     caching = route.rule.cache if route.rule is not None and tried is None else OFF

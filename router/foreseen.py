@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from router.decisions import TaskGuess
@@ -33,7 +34,7 @@ def learned_for(
     from router.predict.promises import Asked
 
     # A stream's words cannot be taken back, so its cascade is held until it has been decided, or there is none.
-    verifier = _verifier(request, sheet.policy, rule)
+    verifier = _verifier(request, sheet, rule)
     looks = rule.strategy == "cascade" and (rule.buffer or not request.stream) and choices_of(request.params) == 1
     found = learned_plan(
         foresight,
@@ -54,26 +55,31 @@ def _strategies(rule: Rule, predictor: Predictor, verifier: Verifier | None) -> 
     return tuple(one for one in strategies_of(predictor, rule) if one != "verified" or verifier is not None)
 
 
-def _verifier(request: Request, policy: Policy, rule: Rule) -> Verifier | None:
+def _verifier(request: Request, sheet: Sheet, rule: Rule) -> Verifier | None:
     """The rule's verifier, where it may be shown this request: text alone, and only where the data may go."""
     if rule.verifier is None or request.has_media or in_tool_loop(request):
         return None
-    place = next((one for one in policy.deployments[rule.verifier] if rule.data.allows(one)), None)
+    if sheet.policy.barred(rule.verifier, sheet.now) is not None:
+        return None
+    place = next((one for one in sheet.policy.deployments[rule.verifier] if rule.data.allows(one)), None)
     if place is None:
         return None
     return Verifier(request_id=request.id, model=rule.verifier, deployment=place, question=request.text)
 
 
 def verifier_note(
-    request: Request, policy: Policy, rule: Rule | None, predictor: Predictor | None, learned: LearnedPlan | str | None
-) -> str | None:
+    request: Request, policy: Policy, rule: Rule | None, predictor: Predictor | None, learned: LearnedPlan | str | None,
+    now: datetime,
+) -> str | None:  # fmt: skip
     """Whether the rule's verifier may be asked, or why not."""
     if rule is None or rule.verifier is None:
         return None
     name, known = rule.verifier, predictor.verifier if predictor is not None else None
     if isinstance(learned, LearnedPlan) and learned.is_verified:
         return f"{name}: asked where its word is worth its price"
-    if known is None:
+    if barred := policy.barred(name, now):
+        why = f"it is {barred}"
+    elif known is None:
         why = "no artifact has gained from verdicts"
     elif known != signature(name):
         why = f"the artifact knows the verdicts of {known}, not of {signature(name)}"

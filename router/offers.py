@@ -67,7 +67,7 @@ class Sheet:
 
     def offer(
         self, name: str, prediction: Prediction | None = None, *, needs_evidence: bool, is_judged: bool = False,
-        is_spare: bool = False,
+        is_spare: bool = False, is_tried: bool = False,
     ) -> Offer:  # fmt: skip
         """What one model offers.
 
@@ -77,13 +77,15 @@ class Sheet:
             needs_evidence: without evidence asked for, no bar holds the model back.
             is_judged: the prediction's quality is held against the bar; else the evidence's mean is.
             is_spare: it only stands by, and may be slow: a late answer is better than none.
+            is_tried: as a canary or shadow, for which models on trial are meant.
         """
         model = self.policy.models[name]
         price = self._price(name)
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
         worst_usd = self._worst(model, price)
         dollars = self._expected(name, price, prediction)
-        barred = self._misfit(model, worst_usd) or (None if is_spare else self._late(name))
+        barred = self._withheld(name, is_tried=is_tried) or self._misfit(model, worst_usd)
+        barred = barred or (None if is_spare else self._late(name))
         if barred is None and needs_evidence:
             barred = self._gap(model, evidence)
         quality = evidence.mean if evidence else None
@@ -106,8 +108,12 @@ class Sheet:
         """Why a model cannot take part in a plan that carries the bar as a whole."""
         model = self.policy.models[name]
         evidence = self.policy.evidence.get((self.task, name)) if self.task is not None else None
-        misfit = self._misfit(model, self._worst(model, self._price(name))) or self._late(name)
-        return misfit or self._gap(model, evidence, is_alone=False)
+        misfit = self._withheld(name) or self._misfit(model, self._worst(model, self._price(name)))
+        return misfit or self._late(name) or self._gap(model, evidence, is_alone=False)
+
+    def _withheld(self, name: str, *, is_tried: bool = False) -> str | None:
+        """Why nobody may ask the model, whatever the request."""
+        return self.policy.barred(name, self.now, is_tried=is_tried or name == self.request.model)
 
     def _late(self, name: str) -> str | None:
         return self.time.fault([name]) if self.time is not None else None

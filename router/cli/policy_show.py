@@ -24,6 +24,7 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from router.policy.standing import day_shown
     from router.spend.prices import price_on
 
     loaded = loaded_policy(path, is_shipped)
@@ -35,14 +36,18 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
             loaded.rule_name(position), _when(rule),
             ", ".join(rule.candidates), ", ".join(bars), rule.strategy, ", ".join(rule.fallback),
         )  # fmt: skip
-    models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)")
+    has_standing = any(entry.owner or entry.status or entry.sunset for entry in loaded.models.values())
+    more = ["standing", "owner"] if has_standing else []
+    models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)", *more)
     from datetime import UTC, datetime
 
     for name, entry in loaded.models.items():
         price = price_on(loaded.prices[name], datetime.now(UTC).date())
         known = [f"{task}: {e.lower:.2f}, {e.n}" for (task, model), e in loaded.evidence.items() if model == name]
         shown = [f"{value.normalize():f}" for value in (price.input, price.output)] if price else ["unknown", "unknown"]
-        models.add_row(name, entry.call, *shown, "\n".join(known))
+        end = f"until {day_shown(entry.sunset)}" if entry.sunset else None
+        told = [", ".join(filter(None, [entry.status, end])), entry.owner or ""] if more else []
+        models.add_row(name, entry.call, *shown, "\n".join(known), *told)
     console = Console()
     console.print(rules)
     console.print(models)

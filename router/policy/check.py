@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from router.config import suggestion
 from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.finding import Finding, warning
+from router.policy.governance import governed
 from router.policy.load import Policy
 from router.policy.schema import CAPABILITIES, Bar, Rule
 
@@ -56,6 +57,7 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
     for i, rule in enumerate(policy.rules):
         for told in _gaps(policy, rule, now, carries):
             findings.append(Finding(level="evidence", text=policy.document.problem(("rules", i, "candidates"), told)))
+    findings += governed(policy, now)
     return findings
 
 
@@ -79,6 +81,8 @@ def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) ->
                 gaps.append(_drop_gap(bar, task, why))
             continue
         for name in rule.candidates:
+            if policy.barred(name, now):
+                continue  # nobody asks it, whatever its evidence
             evidence = policy.evidence.get((task, name)) if task else None
             model, is_alone = policy.models[name], why is not None
             gap = evidence_gap(evidence, task=task, model=model, bar=bar, metric=metric, now=now, is_alone=is_alone)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from router.policy.contradictions import contradictions
 from router.policy.evidence import EvidenceTable, read_evidence
 from router.policy.match import Table, compiled
 from router.policy.schema import Bar, Data, Learning, ModelEntry, PolicyFile, Rule, TaskEntry
+from router.policy.standing import Standing
 from router.spend.breaker import Breaking
 from router.spend.budget import Budgets
 from router.spend.prices import Price, bundled_price
@@ -81,6 +83,16 @@ class Policy:
     """What `clearbar policy test` runs."""
     test_places: tuple[str, ...]
     """File and line of each."""
+
+    @cached_property
+    def standings(self) -> Mapping[str, Standing]:
+        """Of the models that may not always be asked."""
+        return {name: standing for name, model in self.models.items() if (standing := model.standing) is not None}
+
+    def barred(self, model: str, now: datetime, *, is_tried: bool = False) -> str | None:
+        """Why a model may not be asked at a moment, whatever is asked of it; see `Standing.barred`."""
+        standing = self.standings.get(model)
+        return standing.barred(now, is_tried=is_tried) if standing is not None else None
 
     @property
     def learns(self) -> bool:
@@ -209,7 +221,7 @@ def load_policy(path: str | os.PathLike[str], environment: str | None = None) ->
         models=models,
         tasks=file.tasks,
         rules=rules,
-        table=compiled(rules),
+        table=compiled(rules, [model.sunset for model in file.models if model.sunset is not None]),
         evidence=evidence,
         evidence_folder=folder / file.evidence,
         evidence_problems=tuple(evidence_problems),
@@ -269,7 +281,10 @@ def _place(document: Document, where: Path_) -> str:
 def _routes(file: PolicyFile, rows: Sequence[Rule]) -> str:
     # Without what is left at its default: a key that the language gains later moves no version.
     rules = [rule.model_dump_json(exclude={"cache"}, exclude_defaults=True) for rule in rows]
-    parts = file.model_dump_json(include={"models", "tasks", "artifact", "learning"}, exclude_defaults=True)
+    untold = {"models": {"__all__": {"owner", "card"}}}  # nobody is asked otherwise because of them
+    parts = file.model_dump_json(
+        include={"models", "tasks", "artifact", "learning"}, exclude=untold, exclude_defaults=True
+    )
     return "\n".join([parts, *rules])
 
 

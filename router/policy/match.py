@@ -53,15 +53,20 @@ def match(policy: Policy, traits: Traits) -> int | None:
     return None
 
 
-def compiled(rules: Sequence[Rule]) -> Table:
-    """Rules as they are matched."""
+def compiled(rules: Sequence[Rule], moments: Sequence[datetime] = ()) -> Table:
+    """Rules as they are matched.
+
+    Args:
+        rules: in the order of the file.
+        moments: from which something else changes than who matches: models are asked no more.
+    """
     tasks = {task for rule in rules for task in rule.when.task or ()}
     open_to_all = [position for position, rule in enumerate(rules) if rule.when.task is None]
     named: dict[str, list[int]] = {task: [] for task in tasks}
     for position, rule in enumerate(rules):
         for task in set(rule.when.task or ()):
             named[task].append(position)
-    shifting: list[Check] = []
+    shifting: list[Check] = [_since(moment) for moment in moments]
     for rule in rules:
         shifting += _dated(rule)
         shifting += [check for one in rule.when.each() for check in _moving(one)]

@@ -30,6 +30,7 @@ from router.policy.sections import (
     Tokens,
     one_or_more,
 )
+from router.policy.standing import Governed
 from router.policy.sticky import Sticky
 from router.spend.prices.entry import PriceEntry
 from router.types import Deployment
@@ -53,7 +54,7 @@ class DeploymentEntry(Section):
     region: Name | None = None
 
 
-class ModelEntry(Section):
+class ModelEntry(Governed):
     """A model that may be a candidate."""
 
     id: Name
