@@ -11,6 +11,7 @@ from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.finding import Finding, warning
 from router.policy.governance import governed
 from router.policy.load import Policy
+from router.policy.reach import unreached
 from router.policy.schema import CAPABILITIES, Bar, Rule
 
 Carries = Callable[[Rule, str, Bar], str | None]
@@ -54,6 +55,7 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
         first = next(i for i, rule in enumerate(policy.rules) if rule.cache.looks_alike)
         told = f"cache: requests that are only alike are not looked up: {reason}"
         findings.append(warning(policy, ("rules", first, "cache"), told))
+    findings += unreached(policy, now)
     for i, rule in enumerate(policy.rules):
         for told in _gaps(policy, rule, now, carries):
             findings.append(Finding(level="evidence", text=policy.document.problem(("rules", i, "candidates"), told)))

@@ -163,7 +163,9 @@ def _size(size: TokenRange) -> Check:
 
 def _clock(clock: Clock) -> Check:
     days, zone = frozenset(clock.days), clock.tz
-    is_in = bytes(any(begin <= minute < end for begin, end in clock.hours) for minute in range(DAY_MINUTES))
+    is_in = bytearray(DAY_MINUTES)
+    for begin, end in clock.hours:
+        is_in[begin:end] = b"\1" * (end - begin)
 
     def is_within(traits: Traits) -> bool:
         day, minute = traits.clock(zone)
