@@ -22,6 +22,7 @@ from router.decide import Ruling, decide
 from router.errors import ConfigurationError, PolicyError
 from router.pace import RECENT_S, PaceMemory
 from router.policy import Policy, load_policy
+from router.policy.kept import as_version
 from router.sessions import Sessions
 from router.spend.ledger import Ledger
 from router.spend.texts import open_texts
@@ -127,6 +128,15 @@ def make_kit(path: Path, folder: Path, ledger: Ledger, before: Kit | None = None
         aside=tiers.aside if tiers else Aside(),
     )
     return Kit(policy=policy, predictor=trained, learner=_learner(ledger, policy, before), books=books, caches=caches)
+
+
+def note(kit: Kit, ledger: Ledger) -> None:
+    """Write down which version of the policy holds in this process from now on; what cannot be written is logged."""
+    try:
+        version, contents = as_version(kit.policy, kit.predictor.version if kit.predictor is not None else None)
+        ledger.versions.keep(version, contents)
+    except Exception as error:  # noqa: BLE001  whatever it is, the policy serves
+        log.warning("version %s of the policy is missing in its history: %s", kit.policy.version, error)
 
 
 def _predictor(policy: Policy) -> Predictor | None:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from router._kit import Kit, make_kit
+from router._kit import Kit, make_kit, note
 from router.errors import ConfigurationError
 from router.policy import Policy
 from router.spend.ledger import Ledger
@@ -40,6 +40,7 @@ class Kits:
     def __init__(self, path: Path, folder: Path, ledger: Ledger) -> None:
         self._path, self._folder, self._ledger = path, folder, ledger
         self.now: Kit = make_kit(path, folder, ledger)
+        note(self.now, ledger)
         self._before: Kit | None = None
         self._loaded = self.now.policy
         """What was read last, also after a rollback: its files are the ones to look at."""
@@ -94,6 +95,7 @@ class Kits:
     def _exchange(self, new: Kit, *, before: Kit | None) -> None:
         old, self.now, self._before = self.now, new, before
         new.books.memory.serve(new.policy.cacheable)
+        note(new, self._ledger)
         log.info("policy version %s holds, after %s", new.policy.version, old.policy.version)
         old.close(going_on=new)
 

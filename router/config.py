@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +45,8 @@ class Document:
     """Of paths whose values stand in another file: which."""
     sources: tuple[tuple[Path, str], ...] = ()
     """The files that it was read from, and their text."""
+    raw: bytes = b""
+    """The file as it was read."""
 
     def problem(self, where: Path_, message: str) -> str:
         """One line for a mistake at (or nearest above) a path."""
@@ -74,15 +76,19 @@ class Document:
         return value
 
 
-def read_yaml(path: str | Path) -> Document:
+def read_yaml(path: str | Path, content: bytes | None = None) -> Document:
     """Read a YAML file.
+
+    Args:
+        path: of the file.
+        content: what stands in it, where it is not to be read from disk.
 
     Raises:
         PolicyError: the file is missing, unreadable, no YAML, or breaks one of the limits above.
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes() if content is None else content
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
     if len(raw) > MAX_BYTES:
@@ -92,7 +98,7 @@ def read_yaml(path: str | Path) -> Document:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise PolicyError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from error
-    return _Builder(path, text).document()
+    return replace(_Builder(path, text).document(), raw=raw)
 
 
 class _Builder:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from router.decide import decide
-from router.errors import InvalidRequestError, RouterError
+from router.errors import InvalidRequestError, PolicyError, RouterError
 from router.facts import differences, known_again, request_again
 from router.policy import Policy, find_policy, load_policy
+from router.policy.kept import load_kept
 from router.spend.ledger import Ledger
 from router.spend.texts import TextReader
 from router.types import Message, to_sparse_json
@@ -31,7 +32,14 @@ class Reproduced:
 
 
 def reproduce(decision_id: str, ledger: Ledger, state: Path, policy: str | os.PathLike[str] | None) -> Reproduced:
-    """Decide again about a request of the ledger, under the policy and artifact that are there now.
+    """Decide again about a request of the ledger, with the evidence, prices and artifact that are there now.
+
+    Args:
+        decision_id: of the request.
+        ledger: where it was written down.
+        state: folder of its text.
+        policy: the policy of then; default: the one found as a router does or, where that has changed since, its text
+            in the history.
 
     Raises:
         InvalidRequestError: no request has this id.
@@ -42,6 +50,8 @@ def reproduce(decision_id: str, ledger: Ledger, state: Path, policy: str | os.Pa
         raise InvalidRequestError(f"no request has the id {decision_id!r}; it is `completion.id`")
     decided = json.loads(row["decision"]) if row["decision"] else None
     loaded = load_policy(find_policy(policy))
+    if policy is None and decided is not None and decided["policy_version"] != loaded.version:
+        loaded = _as_then(decided["policy_version"], ledger) or loaded
     artifact = _artifact(loaded)
     if why := _obstacle(row, decided, loaded, artifact.version if artifact else None):
         return Reproduced(id=decision_id, is_same=None, why=why)
@@ -64,6 +74,18 @@ def reproduce(decision_id: str, ledger: Ledger, state: Path, policy: str | os.Pa
     return Reproduced(id=decision_id, is_same=not found, differences=found)
 
 
+def _as_then(version: str, ledger: Ledger) -> Policy | None:
+    """The policy of a version, out of the history; None where its text or its evidence is no longer there."""
+    for kept in ledger.versions.named(version):
+        try:
+            policy = load_kept(kept, ledger.versions.contents(kept))
+        except PolicyError:
+            continue
+        if policy.version == version:
+            return policy
+    return None
+
+
 def _artifact(policy: Policy) -> Any:
     if policy.artifact is None:
         return None
@@ -84,7 +106,8 @@ def _obstacle(
     if decided["policy_version"] != policy.version:
         return (
             f"it was decided under version {decided['policy_version']} of the policy; "
-            f"{policy.path} is {policy.version} now. Give the older file, with its evidence, with --policy"
+            f"{policy.path} is {policy.version} now, and neither the history's text with today's evidence and prices "
+            "makes that version. Give the older file, with its evidence, with --policy"
         )
     if decided.get("artifact_version") != artifact:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,19 @@ def explain(
     elif reproduce is not None:
         ctx.exit(_reproduced(reproduce, folder, policy, as_json=as_json))
     else:
-        from router import Router
+        from router._kit import make_kit
+        from router._request import chat_request
+        from router.policy import find_policy
+        from router.spend.ledger import Ledger
 
-        with Router(policy, folder) as router:
-            decision = router.explain(
-                [{"role": "user", "content": text or ""}],
-                task=task,
-                model=model,
-                tags=named_values(tags, "--tag"),
-            )
+        request = chat_request(
+            [{"role": "user", "content": text or ""}], task=task, model=model, tags=named_values(tags, "--tag")
+        )
+        # Without a router: what only explains is no version that was served.
+        with closing(Ledger(folder / "ledger.sqlite3")) as ledger:
+            kit = make_kit(find_policy(policy), folder, ledger)
+            decision = kit.decide(request).decision
+            kit.close()
         _show(json.loads(to_json(decision)), None, as_json=as_json)
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "canary": "router.cli.policy_canary:canary",
     "check": "router.cli.policy_check:check_command",
+    "history": "router.cli.policy_history:history",
     "path": "router.cli.policy_files:path",
+    "rollback": "router.cli.policy_rollback:rollback",
     "schema": "router.cli.policy_files:schema",
     "show": "router.cli.policy_show:show",
     "test": "router.cli.policy_test:test",

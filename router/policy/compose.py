@@ -5,6 +5,7 @@ Works on values as they were read, before the schema looks at them, and keeps th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from router.errors import PolicyError
 INCLUDED = ("models", "tasks", "rules", "budgets")
 """What an included file may say, beside its `version`."""
 MOST_FILES = 20
+TRIES, PAUSE_S = 20, 0.05
+"""How often, and how far apart, files are read that change meanwhile: a rollback writes them within milliseconds."""
 _NAMED = {"models": "id", "rules": "name", "budgets": "name"}
 """Lists whose items an environment changes by name."""
 
@@ -27,6 +30,8 @@ class Composed:
     document: Document
     files: tuple[Path, ...]
     """The file itself, then what it includes."""
+    contents: tuple[bytes, ...]
+    """Of each of `files`, as it was read."""
     environments: tuple[str, ...]
     """All that the file names."""
 
@@ -39,26 +44,60 @@ class Composed:
         return self.document if environment is None else _changed(self.document, environment)
 
 
-def compose(path: Path) -> Composed:
+def compose(path: Path, kept: Mapping[Path, bytes] | None = None) -> Composed:
     """Read a policy file and what it includes.
 
+    Args:
+        path: of the file.
+        kept: what stood in it and in what it includes, where that is not to be read from disk.
+
     Raises:
-        PolicyError: with one line per mistake.
+        PolicyError: with one line per mistake; also where the files are those of two versions.
     """
-    main = _read(path)
-    files, parts = [main.path], []
-    for where, name in _includes(main):
-        part = _included(main, where, name)
-        files.append(part.path)
-        parts.append(part)
+    for tries_left in reversed(range(TRIES)):
+        composed = _composed(path, kept)
+        # One file is read whole or not at all; of several, some may have been written before others.
+        if kept is not None or len(composed.files) == 1 or (mixed := _why_mixed(composed)) is None:
+            return composed
+        if tries_left:
+            time.sleep(PAUSE_S)
+    raise PolicyError(f"{path}: {mixed}")
+
+
+def unfinished(path: Path) -> Path:
+    """The file that stands beside a policy file while a rollback writes it and what it includes."""
+    return path.with_name(f"{path.name}.rollback")
+
+
+def _composed(path: Path, kept: Mapping[Path, bytes] | None) -> Composed:
+    main = _read(path, kept)
+    parts = [_included(main, where, name, kept) for where, name in _includes(main)]
     values = main.values.get("environments") if isinstance(main.values, dict) else None
     names = tuple(values) if isinstance(values, dict) else ()
-    document = _joined(main, parts) if parts else main
-    return Composed(document=document, files=tuple(files), environments=names)
+    return Composed(
+        document=_joined(main, parts) if parts else main,
+        files=tuple(one.path for one in [main, *parts]),
+        contents=tuple(one.raw for one in [main, *parts]),
+        environments=names,
+    )
 
 
-def _read(path: Path) -> Document:
-    document = read_yaml(path)
+def _why_mixed(composed: Composed) -> str | None:
+    """Why what was read may be files of two versions; None where all of them stood on disk at one moment."""
+    if (mark := unfinished(composed.files[0])).exists():  # looked at between the two readings: it holds for both
+        return f"a rollback of its files has not ended ({mark}); finish it with `clearbar policy rollback VERSION`"
+    for path, content in zip(composed.files, composed.contents, strict=True):
+        try:
+            if path.read_bytes() == content:
+                continue
+        except OSError:
+            pass
+        return f"{path} changes while it is read; try again when all files are written"
+    return None
+
+
+def _read(path: Path, kept: Mapping[Path, bytes] | None) -> Document:
+    document = read_yaml(path, kept.get(path) if kept is not None else None)
     # An empty `when: {task: }` would match everything; an author who leaves a value out gets no default by accident.
     if empty := document.without_value():
         raise PolicyError(*(document.problem(where, _no_value(where)) for where in empty))
@@ -82,9 +121,9 @@ def _includes(main: Document) -> Iterator[tuple[Path_, str]]:
             yield where, name
 
 
-def _included(main: Document, where: Path_, name: str) -> Document:
+def _included(main: Document, where: Path_, name: str, kept: Mapping[Path, bytes] | None) -> Document:
     try:
-        part = _read(main.path.parent / name)
+        part = _read(main.path.parent / name, kept)
     except PolicyError as error:
         if "cannot be read" in str(error):
             raise PolicyError(main.problem(where, f"include: {error}")) from error

@@ -38,6 +38,8 @@ class Policy:
     path: Path
     files: tuple[Path, ...]
     """The file, and those that it includes."""
+    contents: tuple[bytes, ...]
+    """Of each of `files`, as it was read."""
     environment: str | None
     """Which of its environments this is."""
     document: Document = field(repr=False)
@@ -188,17 +190,21 @@ def shipped_policies() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "policies"
 
 
-def load_policy(path: str | os.PathLike[str], environment: str | None = None) -> Policy:
+def load_policy(
+    path: str | os.PathLike[str], environment: str | None = None, *, kept: Mapping[Path, bytes] | None = None
+) -> Policy:
     """Read and check a policy file, with what it includes.
 
     Args:
         path: of the file.
         environment: one of its `environments`; default CLEARBAR_ENV, which a file without environments passes over.
+            An empty text: none.
+        kept: what stood in the file and in what it includes, by path, where that is not to be read from disk.
 
     Raises:
         PolicyError: with one line per mistake: file, line, column, value and remedy.
     """
-    composed = compose(Path(path))
+    composed = compose(Path(path), kept)
     environment = _environment(composed, environment)
     document, file = _checked(composed.of(environment))
     for other in composed.environments:  # a mistake in one should not wait until that one is served
@@ -214,6 +220,7 @@ def load_policy(path: str | os.PathLike[str], environment: str | None = None) ->
     return Policy(
         path=document.path,
         files=composed.files,
+        contents=composed.contents,
         environment=environment,
         document=document,
         version=_version(document.text + booked, evidence),
@@ -255,7 +262,7 @@ def show_resolved(path: str | os.PathLike[str], environment: str | None = None) 
 
 
 def _environment(composed: Composed, given: str | None) -> str | None:
-    return os.environ.get("CLEARBAR_ENV") if given is None and composed.environments else given
+    return (os.environ.get("CLEARBAR_ENV") if given is None and composed.environments else given) or None
 
 
 def _checked_as(document: Document, environment: str) -> None:

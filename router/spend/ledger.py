@@ -26,6 +26,7 @@ from router.spend.prices import Price, price_in
 from router.spend.rollups import Rollups, as_rows
 from router.spend.rows import scan
 from router.spend.runs import Runs
+from router.spend.versions import Versions
 from router.stores.sqlite import Database
 from router.types import TAG_NAMES, Attempt, Request, to_sparse_json
 
@@ -55,6 +56,8 @@ class Ledger:
         """What the run breaker knows of each run."""
         self.alerts = Alerts(self._db)
         """What was noticed, and who was told."""
+        self.versions = Versions(self._db)
+        """Which policies were served, with the text of their files."""
 
     def batch(self) -> AbstractContextManager[sqlite3.Connection]:
         """Several rows in one transaction, which is what makes a thousand of them cheap: all are kept, or none."""

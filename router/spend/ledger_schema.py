@@ -245,4 +245,17 @@ CREATE TABLE unshadowed (
   name TEXT NOT NULL, why TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (name, why)
 ) WITHOUT ROWID;
 """,
+    # Which versions of policies were served, and the text of their files.
+    """
+CREATE TABLE policy_texts (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
+
+CREATE TABLE policy_versions (
+  seq INTEGER PRIMARY KEY, version TEXT NOT NULL, environment TEXT, path TEXT NOT NULL, files TEXT NOT NULL,
+  artifact_version TEXT, evidence TEXT NOT NULL, rules INTEGER, models INTEGER,
+  first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, loads INTEGER NOT NULL, last_load INTEGER NOT NULL
+);
+
+CREATE INDEX policy_versions_path ON policy_versions (path, version);
+"""
+    + _append_only("policy_texts"),
 )

@@ -116,6 +116,19 @@ def test_another_policy_or_no_text_is_no_reproduction(run: Run) -> None:
     assert "its text is not stored" in told
 
 
+def test_under_a_policy_that_has_changed_the_text_of_then_decides_again(run: Run) -> None:
+    request_id = served(task="qa")
+    Path("p.yaml").write_text(POLICY.replace("bar: 0.9", "bar: 0.8"), encoding="utf-8")
+    assert run("--reproduce", request_id)[:2] == (0, f"{request_id}: the same decision\n")
+    Path("evidence").mkdir()
+    evidence = {"version": 1, "task": "t", "model": "small", "model_version": None, "run_id": "r", "suite_sha256": "0",
+                "n": 50, "mean": 0.9, "lower": 0.8, "confidence": 0.95, "metric": "m", "scorer": "exact",
+                "created": "2026-01-01T00:00:00Z", "expires": None}  # fmt: skip
+    Path("evidence/t--small.json").write_text(json.dumps(evidence), encoding="utf-8")
+    code, told, _ = run("--reproduce", request_id)
+    assert code == 2 and "it was decided under version" in told  # that evidence was not there
+
+
 def test_another_decision_by_the_same_policy_is_told_line_by_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = served(task="qa")
     monkeypatch.setattr("router.offers.TYPICAL_OUTPUT_TOKENS", 512)  # as another version of the code might have it
