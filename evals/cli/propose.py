@@ -44,18 +44,21 @@ def propose(
     except NotEnoughEvidenceError as error:
         click.echo(f"clearbar: {error}", err=True)
         return TOO_LITTLE
+    # Before the evidence is written: where the policy reads it there, it would have moved what is to be told.
+    changes = None if diff is None else _changes(run, wanted, policy, diff)
     paths = [] if out is None else write_evidence(found, out)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         for path, one in zip(paths, found, strict=False):
             click.echo(f"{path}: mean {one['mean']:.3f}, lower bound {one['lower']:.3f}, n {one['n']}")
-    if diff is not None:
-        _write_diff(run, wanted, policy, diff)
+    if diff is not None and changes is not None:
+        _write(changes, diff)
     return 0
 
 
-def _write_diff(run: Run, candidates: Sequence[str] | None, policy: str | None, diff: str) -> None:
+def _changes(run: Run, candidates: Sequence[str] | None, policy: str | None, diff: str) -> str:
+    """What the run says of the policy, by the evidence that it has now."""
     import tempfile
 
     from evals.moves import proposals, written_diff
@@ -64,7 +67,10 @@ def _write_diff(run: Run, candidates: Sequence[str] | None, policy: str | None, 
     with tempfile.TemporaryDirectory() as state, Router(policy, state) as router:
         if Path(diff).exists() and Path(diff).samefile(router.policy.path):
             raise EvalError(f"--diff {diff}: is the policy itself, which only a person edits; give another file")
-        text = written_diff(proposals(run, router, candidates=candidates), router)
+        return written_diff(proposals(run, router, candidates=candidates), router)
+
+
+def _write(text: str, diff: str) -> None:
     if diff == "-":
         click.echo(text, nl=False)
         return
@@ -72,4 +78,5 @@ def _write_diff(run: Run, candidates: Sequence[str] | None, policy: str | None, 
         Path(diff).write_text(text, encoding="utf-8")
     except OSError as error:
         raise EvalError(f"{diff}: cannot be written ({error.strerror}); give another --diff") from error
-    click.echo(f"{diff}: review it, then apply it with `patch -p0` or by hand", err=True)
+    how = ", then apply it with `patch -p0` or by hand" if "\n--- " in f"\n{text}" else ""
+    click.echo(f"{diff}: review it{how}", err=True)

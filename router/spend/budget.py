@@ -86,7 +86,7 @@ class Budget:
     @property
     def window_shown(self) -> str:
         """The window in words."""
-        return "at once" if self.unit == "concurrent" else self.window.name
+        return "at once" if self.unit == "concurrent" else self.window.shown
 
     @property
     def prefix(self) -> str:
@@ -249,11 +249,15 @@ def denied(leg: Leg, balance: Balance, left: int, at_us: int, model: str) -> Bud
     retry_after = 1.0 if is_held else None if resets_us is None else max(0.0, (resets_us - at_us) / SECOND_US)
 
     def show(amount: int) -> str:
-        return f"${from_pico(amount):f}" if budget.unit == "usd" else f"{amount:,} {budget.unit}"
+        return (
+            f"${from_pico(amount):f}"
+            if budget.unit == "usd"
+            else f"{amount:,} {budget.unit.removesuffix('s') if amount == 1 else budget.unit}"
+        )
 
     remedy = (
         f"wait for the calls in flight ({show(balance.held)} held)" if is_held
-        else f"ask for approval: clearbar budget approve {budget.name!r}" if budget.needs_approval
+        else f"ask for approval: clearbar budget approve {budget.name!r} --more AMOUNT" if budget.needs_approval
         else f"it resets at {resets_at}" if resets_at else "it frees a little all the time"
     )  # fmt: skip
     scale = from_pico if budget.unit == "usd" else Decimal

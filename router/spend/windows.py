@@ -33,6 +33,15 @@ class Window:
             return f"rolling {self.rolling_s}s"
         return self.unit if self.tz == "UTC" else f"{self.unit} {self.tz}"
 
+    @property
+    def shown(self) -> str:
+        """As an author writes it: `month`, `rolling 24h`; the name stays as it is, for accounts are kept under it."""
+        if self.unit is not None:
+            return self.name
+        hours, rest = divmod(self.rolling_s, 3_600)
+        minutes, seconds = divmod(self.rolling_s, 60)
+        return f"rolling {f'{hours}h' if not rest else f'{minutes}m' if not seconds else f'{self.rolling_s}s'}"
+
     def bucket(self, at_us: int) -> int:
         """Start of the part of the window that a moment is counted in; microseconds since 1970, like all here."""
         if self.unit is None:

@@ -171,6 +171,16 @@ def test_the_command_writes_the_diff_and_asks_for_somewhere_to_write(
     assert "--out DIR" in str(clearbar().exception)  # type: ignore[attr-defined]
 
 
+def test_the_diff_tells_what_the_evidence_will_move_that_is_written_with_it(
+    make_run: Callable[..., Run], make_router: Callable[[str], Router], tmp_path: Path
+) -> None:
+    run = make_run({"small": 0, "large": 0})
+    policy = str(make_router(POLICY.replace("[large]  # the", "[small, large]  # the")).policy.path)
+    arguments = ["propose", str(run.directory), "--policy", policy, "--diff", "-", "--out", str(tmp_path / "evidence")]
+    said = [CliRunner().invoke(eval_group, arguments, standalone_mode=False).stdout for _ in range(2)]
+    assert ["small serves (evidence alone moves it)" in one for one in said] == [True, False]
+
+
 def test_the_diff_never_replaces_the_policy(make_run: Callable[..., Run], make_router: Callable[[str], Router]) -> None:
     run, router = make_run({"small": 0, "large": 0}), make_router(POLICY)
     arguments = ["propose", str(run.directory), "--policy", str(router.policy.path), "--diff", str(router.policy.path)]

@@ -89,6 +89,8 @@ BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
                      id="table missing"),
         pytest.param(GOOD, ["init", "p.yaml", "--yes"], 3, "p.yaml exists and is kept", id="init keeps a policy"),
         pytest.param(GOOD, ["init", "p.yaml/x.yaml", "--yes"], 3, "clearbar: p.yaml", id="init into a file"),
+        pytest.param(None, ["init", "x.yaml", "--recipe", "sve"], 3, "there are canary, cap", id="no such recipe"),
+        pytest.param(None, ["init", "x.yaml", "--recipe", "save", "--from-litellm", "c"], 3, "give either", id="both"),
         pytest.param(None, ["init", "x.yaml", "--yes", "--from-litellm", "no"], 3, "clearbar: no: cannot be read",
                      id="init from nothing"),
     ],

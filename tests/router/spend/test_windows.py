@@ -66,3 +66,17 @@ def test_the_hour_that_a_clock_shift_repeats_is_two_hours() -> None:
     first = int(datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()) * SECOND_US
     second = first + int(timedelta(hours=1).total_seconds()) * SECOND_US
     assert window.bucket(first) != window.bucket(second)
+
+
+@pytest.mark.parametrize(
+    ("window", "shown"),
+    [
+        (Window(rolling_s=86_400), "rolling 24h"),
+        (Window(rolling_s=5_400), "rolling 90m"),
+        (Window(rolling_s=90), "rolling 90s"),
+        (Window(unit="month", tz="Europe/Berlin"), "month Europe/Berlin"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_window_is_shown_as_authors_write_it(window: Window, shown: str) -> None:
+    assert window.shown == shown
