@@ -11,12 +11,14 @@ from router.decide import Ruling, decide
 from router.decisions import Decision
 from router.policy import Policy, Traits, match
 from router.policy.cases import Case
+from router.policy.traits import UsedOf, used_unknown
 from router.spend.budget import Balance, squeezed
 from router.types import Request
 from router.warmth import Known
 
 if TYPE_CHECKING:
     from router.predict import Predictor
+    from router.predict.online import Experience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +68,43 @@ def unmet(policy: Policy, tried: list[Tried]) -> list[int]:
     return [position for position in range(len(policy.rules)) if position not in met]
 
 
-def _tried(policy: Policy, predictor: Predictor | None, case: Case, place: str, now: datetime) -> Tried:
-    request = case.given.request()
-    shares = _shares(policy, request, case.given.used)
-    known = Known(used=shares.get)
-    ruling = decide(request, policy, predictor, now, known=known, squeezed=_squeezed(policy, shares))
+def look(
+    request: Request, policy: Policy, predictor: Predictor | None, now: datetime, *, known: Known,
+    squeezed: str | None = None, experience: Experience | None = None,
+) -> tuple[Ruling, Traits]:  # fmt: skip
+    """Decide about a request as `decide` does; also what its rules look at, for more questions."""
+    ruling = decide(request, policy, predictor, now, experience, known, squeezed)
     decision = ruling.decision
     told = decision.facts.asked if decision.facts else None
-    traits = Traits(request, task=decision.task.task, now=now, used=known.used, told=told)
+    return ruling, Traits(request, task=decision.task.task, now=now, used=known.used, told=told)
+
+
+def shares_of(
+    policy: Policy, request: Request, used: Mapping[str, float], otherwise: UsedOf = used_unknown
+) -> dict[str, float]:
+    """Used share of each budget that the request is booked on: as given, as somebody else knows it, or 0."""
+    return {
+        one.name: used.get(one.name, otherwise(one.name) or 0.0) if one.limit else 1.0  # of nothing, all is used
+        for one in policy.budgets.each
+        if not one.asks_model and one.account(request.tags) is not None
+    }
+
+
+def squeezed_at(policy: Policy, shares: Mapping[str, float]) -> str | None:
+    """The budget that asks for cheaper routes when so much is used, told with its share; None where none does."""
+    standing = [
+        (one, Balance(settled=round(one.limit * shares[one.name]))) for one in policy.budgets.each if one.name in shares
+    ]
+    return squeezed(standing)
+
+
+def _tried(policy: Policy, predictor: Predictor | None, case: Case, place: str, now: datetime) -> Tried:
+    request = case.given.request()
+    shares = shares_of(policy, request, case.given.used)
+    ruling, traits = look(
+        request, policy, predictor, now, known=Known(used=shares.get), squeezed=squeezed_at(policy, shares)
+    )
+    decision = ruling.decision
     rule = match(policy, traits) if request.model is None else None
     called = None if rule is None else policy.rules[rule].name or f"rule {rule + 1}"
     came = _came(ruling, called or decision.rule)
@@ -101,22 +132,6 @@ def _came(ruling: Ruling, rule: str) -> dict[str, Any]:
         "refused": not decision.plan,
         "cache": ruling.caching.mode,
     }
-
-
-def _shares(policy: Policy, request: Request, used: Mapping[str, float]) -> dict[str, float]:
-    """Used share of each budget that the request is booked on."""
-    return {
-        one.name: used.get(one.name, 0.0) if one.limit else 1.0  # as the router has it: of nothing, all is used
-        for one in policy.budgets.each
-        if not one.asks_model and one.account(request.tags) is not None
-    }
-
-
-def _squeezed(policy: Policy, shares: Mapping[str, float]) -> str | None:
-    standing = [
-        (one, Balance(settled=round(one.limit * shares[one.name]))) for one in policy.budgets.each if one.name in shares
-    ]
-    return squeezed(standing)
 
 
 def _words(value: Any) -> str:

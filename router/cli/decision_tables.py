@@ -12,6 +12,7 @@ from rich.table import Table
 from router.decisions import shown_asked
 
 MOST_COLUMNS = 100
+MOST_RULES = 20
 DIGITS = 3
 """Significant digits of an expectation; a bill keeps all of its digits."""
 
@@ -27,6 +28,8 @@ def show(decision: Mapping[str, Any] | None, past: Mapping[str, Any] | None) -> 
         console.print(f"{(past or {}).get('id')}: no decision was written down")
     else:
         for line in _head(decision):
+            console.print(line)
+        for line in _way(decision.get("way")):
             console.print(line)
         if decision["candidates"]:
             console.print(_candidates(decision))
@@ -66,6 +69,17 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
     if not decision["plan"]:
         lines.append("no model may serve it")
     return lines
+
+
+def _way(way: Mapping[str, Any] | None) -> list[str]:
+    """The rules on a request's way, where it is known: of a past request it is not."""
+    if way is None:
+        return []
+    passed, met = way["passed"], way["met"]
+    lines = [f"rule {one['rule']!r}: no, {one['why']}" for one in passed[:MOST_RULES]]
+    if more := len(passed) - MOST_RULES:
+        lines += [f"{more} more rules: no; --json has all"] if more > 0 else []
+    return [*lines, f"rule {met['rule']!r}: yes, {met['why']}" if met else "no rule is for it"]
 
 
 def _verifier(decision: Mapping[str, Any]) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
-from router.cli.values import named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -22,24 +20,32 @@ CANNOT_TELL = 2
 
 @click.command()
 @click.argument("text", required=False)
+@click.option(
+    "--messages", type=click.File("rb"), help="Instead of TEXT: a JSON list of messages, or a request's body."
+)
 @click.option("--id", "past", metavar="ID", help="A past request instead of TEXT: `completion.id`.")
 @click.option("--reproduce", metavar="ID", help="Decide about a past request again: 0 the same, 1 not, 2 cannot tell.")
 @click.option("--task", help="Label of the kind of work.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag, named or free-form; repeatable.")
 @click.option("--model", help="Pin a model of the policy.")
+@click.option("--tools", is_flag=True, help="As if it offered tools to call.")
+@click.option("--at", metavar="MOMENT", help="Decide as at that day or moment: 2026-12-24T18:00+01:00.")
+@click.option("--used", multiple=True, metavar="BUDGET=SHARE", help="As if so much of a budget were used: teams=85%.")
 @click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default as for the library.")
 @STATE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def explain(
-    ctx: click.Context, text: str | None, past: str | None, reproduce: str | None, task: str | None,
-    tags: tuple[str, ...], model: str | None, policy: Path | None, state: Path | None, as_json: bool,
+    ctx: click.Context, /, text: str | None, messages: IO[bytes] | None, past: str | None, reproduce: str | None,
+    policy: Path | None, state: Path | None, as_json: bool, **told: Any,
 ) -> None:  # fmt: skip
     """Say where TEXT would go, and why, without sending it; or explain a past request by its id."""
-    if [text, past, reproduce].count(None) != 2:
-        raise click.UsageError("give one of TEXT, --id ID, --reproduce ID")
-    if text is None and (task or tags or model):
-        raise click.UsageError("--task, --tag and --model belong to TEXT; a past request has its own")
+    if [text, messages, past, reproduce].count(None) != 3:
+        raise click.UsageError("give one of TEXT, --messages FILE, --id ID, --reproduce ID")
+    if text is None and messages is None and any(told.values()):
+        raise click.UsageError(
+            "--task, --tag, --model, --tools, --at and --used belong to TEXT; a past request has its own"
+        )
     folder = folder_of(state)
     if past is not None:
         facts = _past(past, folder)
@@ -47,20 +53,10 @@ def explain(
     elif reproduce is not None:
         ctx.exit(_reproduced(reproduce, folder, policy, as_json=as_json))
     else:
-        from router._kit import make_kit
-        from router._request import chat_request
-        from router.policy import find_policy
-        from router.spend.ledger import Ledger
+        from router.cli.explain_way import explained
 
-        request = chat_request(
-            [{"role": "user", "content": text or ""}], task=task, model=model, tags=named_values(tags, "--tag")
-        )
-        # Without a router: what only explains is no version that was served.
-        with closing(Ledger(folder / "ledger.sqlite3")) as ledger:
-            kit = make_kit(find_policy(policy), folder, ledger)
-            decision = kit.decide(request).decision
-            kit.close()
-        _show(json.loads(to_json(decision)), None, as_json=as_json)
+        decision, way = explained(text, messages, policy, folder, **told)
+        _show({**json.loads(to_json(decision)), "way": json.loads(to_json(way))}, None, as_json=as_json)
 
 
 def _show(decision: Any, past: dict[str, Any] | None, *, as_json: bool) -> None:

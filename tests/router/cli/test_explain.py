@@ -145,11 +145,107 @@ def test_what_is_not_written_down_is_named_where_the_decision_differs(run: Run) 
     assert "of tools only their presence is recorded" in told
 
 
+WAY = POLICY.replace(
+    "rules:",
+    """\
+budgets: [{name: teams, scope: {team: "*"}, limit_usd: 10, window: day, at: {90%: downgrade}}]
+rules:
+  - {name: at home, when: {findings: pii}, candidates: [small], strategy: fixed}
+  - {name: night, when: {time: {hours: 22:00-06:00}}, candidates: [small], strategy: fixed}
+  - {name: tight, when: {budget: {name: teams, used: ">80%"}}, candidates: [small], strategy: fixed}
+  - {name: with tools, when: {tools: true}, candidates: [large], strategy: fixed}""",
+)
+
+
+def test_the_rules_that_were_passed_are_told_with_what_did_not_hold(run: Run) -> None:
+    Path("p.yaml").write_text(WAY, encoding="utf-8")
+    code, told, _ = run("hello", "--at", "2026-11-20T14:05+00:00", "--tag", "team=a")
+    assert code == 0
+    for line in (
+        "rule 'at home': no, no findings",
+        "rule 'night': no, it is fri 14:05, outside 22:00-24:00 00:00-06:00 UTC",
+        "rule 'tight': no, the budget teams is used to 0%, not >80%",
+        "rule 'with tools': no, it offers no tools",
+        "rule 'tagged': no, no kind; it wants odd",
+        "rule 'all': yes, it has no conditions",
+    ):
+        assert line in told.splitlines()
+    way = json.loads(run("hello", "--json")[1])["way"]
+    assert (len(way["passed"]), way["met"]["rule"], way["met"]["place"]) == (6, "all", "p.yaml:15")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        pytest.param(["--at", "2026-11-20T23:05+00:00"], "night", id="at night"),
+        pytest.param(["--used", "teams=85%", "--tag", "team=a"], "tight", id="short of money"),
+        pytest.param(["--tools"], "with tools", id="with tools"),
+    ],
+)
+def test_how_things_stand_can_be_said(run: Run, arguments: list[str], rule: str) -> None:
+    Path("p.yaml").write_text(WAY, encoding="utf-8")
+    noon = [] if "--at" in arguments else ["--at", "2026-11-20T12:00+00:00"]
+    decision = json.loads(run("hello", *noon, *arguments, "--json")[1])
+    assert (decision["rule"], decision["way"]["met"]["rule"]) == (rule, rule)
+
+
+def test_a_spent_budget_asks_for_cheaper_routes_here_too(run: Run) -> None:
+    Path("p.yaml").write_text(WAY, encoding="utf-8")
+    noon = ["--at", "2026-11-20T12:00+00:00", "--tag", "team=a", "--json"]
+    assert json.loads(run("hello", *noon, "--used", "teams=95%")[1])["squeezed"] == "teams at 95%"
+    assert json.loads(run("hello", *noon)[1])["squeezed"] is None
+
+
+@pytest.mark.parametrize("is_body", [True, False])
+def test_messages_come_out_of_a_file(run: Run, is_body: bool) -> None:
+    Path("p.yaml").write_text(WAY, encoding="utf-8")
+    messages = [{"role": "user", "content": "write to joe@example.org"}]
+    text = {"messages": messages, "model": "auto", "stream": True, "max_tokens": 5} if is_body else messages
+    Path("m.json").write_text(json.dumps(text), encoding="utf-8")
+    decision = json.loads(run("--messages", "m.json", "--json")[1])
+    assert (decision["rule"], decision["way"]["met"]["why"]) == ("at home", "found: email")
+
+
+def test_a_pinned_model_meets_no_rule(run: Run) -> None:
+    assert json.loads(run("hello", "--model", "small", "--json")[1])["way"] is None
+
+
+def test_of_many_rules_twenty_are_printed(run: Run) -> None:
+    many = "".join(f"  - {{when: {{task: t{i}}}, candidates: [small], strategy: fixed}}\n" for i in range(50))
+    Path("p.yaml").write_text(POLICY.replace("rules:\n", f"rules:\n{many}"), encoding="utf-8")
+    told = run("hello")[1]
+    assert told.count("': no, ") == 20 and "32 more rules: no; --json has all" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        pytest.param([], "give one of TEXT, --id ID, --reproduce ID", id="nothing"),
-        pytest.param(["hello", "--id", "x"], "give one of TEXT, --id ID, --reproduce ID", id="two things"),
+        pytest.param(["hi", "--at", "noon"], "'noon' must be a day such as", id="no moment"),
+        pytest.param(["hi", "--used", "team=5%"], "did you mean 'teams'?", id="no budget"),
+        pytest.param(["hi", "--used", "teams=5"], "must be a share of the limit", id="no share"),
+        pytest.param(["--messages", "p.yaml"], "not readable as JSON", id="no JSON"),
+        pytest.param(["--messages", "n.json"], "must be a JSON list of messages", id="no messages"),
+        pytest.param(["--messages", "e.json"], "must be a dict with a 'role'", id="messages without roles"),
+        pytest.param(["--messages", "k.json"], "bananas", id="a key that is none"),
+    ],
+)
+def test_what_cannot_be_decided_about_ends_with_three(run: Run, arguments: list[str], told: str) -> None:
+    Path("p.yaml").write_text(WAY, encoding="utf-8")
+    Path("n.json").write_text("3", encoding="utf-8")
+    Path("e.json").write_text("[1]", encoding="utf-8")
+    Path("k.json").write_text('{"messages": [{"role": "user"}], "team": {"bananas": 1}}', encoding="utf-8")
+    code, out, err = run(*arguments)
+    assert (code, out) == (3, "")
+    assert told in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param([], "give one of TEXT, --messages FILE, --id ID, --reproduce ID", id="nothing"),
+        pytest.param(
+            ["hello", "--id", "x"], "give one of TEXT, --messages FILE, --id ID, --reproduce ID", id="two things"
+        ),
         pytest.param(["--id", "x", "--task", "qa"], "belong to TEXT", id="a past request has its own task"),
         pytest.param(["--id", "x"], "no ledger here yet", id="no ledger"),
         pytest.param(["--reproduce", "x"], "no ledger here yet", id="no ledger to reproduce from"),
