@@ -154,8 +154,8 @@ class _Typical:
         for row in rows:
             if row["cost_pusd"] is not None:
                 done, cost_usd = row["decision"], row["cost_pusd"] / 1e12
-                paid.setdefault(_done(done), []).append(cost_usd)
-                both += [(cost_usd, usd) for model, usd in _expected_costs(done).items() if model == _done(done)]
+                paid.setdefault(action_done(done), []).append(cost_usd)
+                both += [(cost_usd, usd) for model, usd in _expected_costs(done).items() if model == action_done(done)]
         expected = sum(one for _, one in both)
         return cls(
             score=fmean(row["score"] for row in rows) if rows else 0.0,
@@ -177,9 +177,7 @@ def _expected_costs(done: Mapping[str, Any]) -> dict[str, float]:
 
 def _record(row: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scored:
     done = row["decision"]
-    action, target = _done(done), _action(wanted.strategy, wanted.plan)
-    chances = {one["model"]: one.get("propensity") for one in done["candidates"]}
-    known = {model: chance for model, chance in chances.items() if chance is not None}
+    action, target = action_done(done), action_of(wanted.strategy, wanted.plan)
     expected = {one["model"]: one["quality"] for one in done["candidates"] if one.get("quality") is not None}
     expected |= {one.model: one.quality for one in wanted.candidates if one.quality is not None}
     costs = _expected_costs(done)
@@ -187,24 +185,33 @@ def _record(row: Mapping[str, Any], wanted: Decision, typical: _Typical) -> Scor
     return Scored(
         score=row["score"],
         action=action,
-        chances=known if done["strategy"] != "cascade" and action in known else {action: done.get("propensity", 1.0)},
+        chances=chances_of(done),
         wanted=target,
-        expected={one: _expected(one, expected, typical.score) for one in (action, target)},
+        expected={one: expected_of(one, expected, typical.score) for one in (action, target)},
         cost_usd=None if cost_usd is None else float(cost_usd),
         expected_cost_usd={one: typical.cost_usd(one, costs) for one in (action, target)},
     )
 
 
-def _done(done: Mapping[str, Any]) -> str:
-    return _action(done["strategy"], done["plan"])
+def chances_of(done: Mapping[str, Any]) -> Mapping[str, float]:
+    """The chance of each action under a decision, as it is in the ledger; an action without one had none."""
+    action = action_done(done)
+    chances = {one["model"]: one.get("propensity") for one in done["candidates"]}
+    known = {model: chance for model, chance in chances.items() if chance is not None}
+    return known if done["strategy"] != "cascade" and action in known else {action: done.get("propensity", 1.0)}
 
 
-def _action(strategy: str, plan: Sequence[str]) -> str:
+def action_done(done: Mapping[str, Any]) -> str:
+    """What a decision did, as it is in the ledger."""
+    return action_of(done["strategy"], done["plan"])
+
+
+def action_of(strategy: str, plan: Sequence[str]) -> str:
     """The model asked first; of a cascade, all of its models, because the later ones are part of what it does."""
     return " > ".join(plan) if strategy == "cascade" else plan[0]
 
 
-def _expected(action: str, expected: Mapping[str, float], typical: float) -> float:
+def expected_of(action: str, expected: Mapping[str, float], typical: float) -> float:
     """Expected score of an action; a cascade is expected to be as good as its best model."""
     known = [expected[model] for model in action.split(" > ") if model in expected]
     return max(known, default=typical)

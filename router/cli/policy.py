@@ -20,6 +20,7 @@ COMMANDS = {
     "rollback": "router.cli.policy_rollback:rollback",
     "schema": "router.cli.policy_files:schema",
     "show": "router.cli.policy_show:show",
+    "simulate": "router.cli.policy_simulate:simulate",
     "test": "router.cli.policy_test:test",
     "value": "router.cli.policy_value:value",
 }

@@ -20,6 +20,7 @@ from router.predict.latency import recorded_pace
 from router.predict.meaning import Reader
 from router.predict.promises import Promises
 from router.predict.quality import QualityModel
+from router.predict.seen import share_seen
 from router.predict.tasks import TaskModel
 
 
@@ -65,6 +66,7 @@ class Predictor:
         self.verifier: str | None = manifest.get("verifier")
         """Whose verdicts, by which prompt, the strategy `verified` was learned with; None: it was not learned."""
         self._latency: Floats | None = arrays.get("latency_s")
+        self._seen = arrays.get("seen")
         self.promises = Promises.from_arrays(arrays, self.models, self.tasks)
 
     @classmethod
@@ -140,6 +142,10 @@ class Predictor:
             input_tokens=tokens.read,
             cost_usd=self._cost.cost_usd(tokens, task),
         )
+
+    def seen(self, texts: Sequence[str]) -> float | None:
+        """Share of texts that it was trained on; None where an older training kept no marks of them."""
+        return None if self._seen is None else share_seen(self._seen, texts)
 
     def dial(self, points: int, strategy: str = "single") -> Floats:
         """Prices of quality, in quality per USD, of operating points 0..points-1, shape (points,).

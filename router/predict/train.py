@@ -24,6 +24,7 @@ from router.predict.matrix import MIN_QUERIES, Matrix, read_matrix
 from router.predict.meaning import NAMES, Reader, embed, fit_meaning, require
 from router.predict.promises import Promises, thinned
 from router.predict.quality import Heads, QualityModel
+from router.predict.seen import marks_of
 from router.predict.simulate import Recorded
 from router.predict.worth import Worth, gain_at_equal_cost
 
@@ -100,7 +101,7 @@ class _Training:
         final = sigmoid(blend.calibrated(blend.mixed(crossed.table, crossed.logistic)))
         lambdas, costs = trace(final, expected_cost)
         arrays = {**reader.arrays(), **model.arrays(), **cost.arrays(), **task_model.arrays()}
-        arrays |= {"dial_lambdas": lambdas, "dial_costs": costs}
+        arrays |= {"dial_lambdas": lambdas, "dial_costs": costs, "seen": marks_of(self.matrix.texts)}
 
         if np.isfinite(self.matrix.latency_s).any():
             arrays["latency_s"] = fit_latency(self.matrix.latency_s, self.task, len(self.labels.tasks))

@@ -95,8 +95,7 @@ def value(records: Sequence[Scored], seed: int = 0) -> Value:
         raise ValueError("no scored request")
     if impossible := [one.action for one in records if not one.chances.get(one.action, 0.0) > 0]:
         raise ValueError(f"action {impossible[0]!r} was taken with no chance")
-    score = np.array([one.score for one in records])
-    weight = np.array([1 / one.chances[one.action] if one.action == one.wanted else 0.0 for one in records])
+    score, weight = np.array([one.score for one in records]), weights_of(records)
     overlaps = np.array([one.chances.get(one.wanted, 0.0) > 0 for one in records])
     wanted = np.array([one.expected[one.wanted] for one in records])
     taken = np.array([one.expected[one.action] for one in records])
@@ -105,10 +104,9 @@ def value(records: Sequence[Scored], seed: int = 0) -> Value:
     draws = np.random.default_rng(seed)
     by_weight = _interval(draws, (0.0, 1.0), weight * score, weight)
     known, mean_cost = _costs(records, weight)
-    squares = float((weight**2).sum())
     return Value(
         n=len(records),
-        effective_n=float(weight.sum()) ** 2 / squares if squares else 0.0,
+        effective_n=effective(weight),
         extrapolated=extrapolated,
         recorded=_interval(draws, (0.0, 1.0), score),
         doubly_robust=_clipped(_interval(draws, (0.0, 1.0), robust)),
@@ -119,6 +117,17 @@ def value(records: Sequence[Scored], seed: int = 0) -> Value:
         cost_usd=mean_cost,
         recorded_cost_usd=known,
     )
+
+
+def weights_of(records: Sequence[Scored]) -> Array:
+    """How many requests each answer stands for: the inverse of its chance where it is what was wanted, else 0."""
+    return np.array([1 / one.chances[one.action] if one.action == one.wanted else 0.0 for one in records])
+
+
+def effective(weight: Array) -> float:
+    """How many answers of equal weight would tell as much."""
+    squares = float((weight**2).sum())
+    return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
 def _costs(records: Sequence[Scored], weight: Array) -> tuple[float | None, float | None]:

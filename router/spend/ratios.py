@@ -111,7 +111,19 @@ def _drawn(columns: Array, seed: int) -> tuple[Array, Array]:
 
 def _expanded(tail: float, n: int) -> float:
     """The tail whose percentile stands where that of Student's t would, for the mean of so few."""
-    z = NormalDist().inv_cdf(tail)
-    # Student's t by Cornish and Fisher, close enough from 9 degrees of freedom on.
-    t = z + (z**3 + z) / (4 * (n - 1)) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * (n - 1) ** 2)
+    t = -student_t(1 - 2 * tail, n - 1)
     return NormalDist().cdf(t * (n / (n - 1)) ** 0.5)
+
+
+def student_t(confidence: float, freedom: float) -> float:
+    """Half of an interval's width in standard errors, by Student's t of at least 2 degrees of freedom.
+
+    By the expansion of Cornish and Fisher: 3 % off at 2 degrees of freedom, nothing from 5 on.
+    """
+    z, n = NormalDist().inv_cdf((1 + confidence) / 2), max(2.0, freedom)
+    return (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    )

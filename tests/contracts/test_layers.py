@@ -35,6 +35,7 @@ LEVELS = [
     ["router.trial_run"],
     ["router.net_savings"],
     ["router._request", "router._calls", "router._caches", "router._stream", "router._books"],
+    ["router.simulate"],
     ["router._purse"],
     ["router._journey"],
     ["router._kit", "router._drive"],

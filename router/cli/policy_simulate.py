@@ -1,0 +1,122 @@
+"""`clearbar policy simulate`: what another policy would change, in money, quality, time and denials, and how sure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from router.cli.state import open_ledger, say_what_is_archived
+from router.cli.values import Moment, named_values
+from router.types import to_json
+
+if TYPE_CHECKING:
+    from router.simulate import Simulated
+
+NOT_ENOUGH_EVIDENCE = 2
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Share(click.ParamType[float]):
+    """A share such as 5% or 0.05."""
+
+    name = "SHARE"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([+-]?\d{1,6}(?:\.\d{1,9})?)(\s*%)?", value)
+        if found is None:
+            self.fail(f"{value!r} is no share; write 5% or 0.05", param, ctx)
+        return float(found[1]) / (100 if found[2] else 1)
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), help="The policy that is; with --ledger by default what "
+                                                                "was done.")  # fmt: skip
+@click.option("--outcomes", multiple=True, type=FILE, help="Recorded outcomes (Parquet, JSONL, CSV); may be repeated.")
+@click.option("--ledger", "state", type=click.Path(path_type=Path), help="State folder of past requests.")
+@click.option("--since", "since_us", type=Moment(), help="With --ledger: from then on (UTC); default 30 days ago.")
+@click.option("--until", "until_us", type=Moment(), help="With --ledger: before then (UTC).")
+@click.option("--model", "names", multiple=True, metavar="ID=NAME", help="What the table calls a model.")
+@click.option("--by", default="", help="Also by these, such as task,team.")
+@click.option("--requests", "count", type=click.IntRange(1), help="Intervals are about so many new requests; default: "
+                                                                 "as many as were simulated.")  # fmt: skip
+@click.option("--max-cost-change", type=Share(), help="Gate: cost may rise by so much, such as 5%.")
+@click.option("--max-quality-drop", type=Share(), help="Gate: mean quality may fall by so much, such as 0.01.")
+@click.option("--max-latency-change", type=Share(), help="Gate: mean latency may rise by so much, such as 10%.")
+@click.option("--max-denied", type=Share(), help="Gate: so many requests may get no answer, such as 0.1%.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--markdown", is_flag=True, help="A comment for a pull request.")
+@click.pass_context
+def simulate(
+    ctx: click.Context, path: Path, against: Path | None, outcomes: tuple[Path, ...], state: Path | None,
+    since_us: int | None, until_us: int | None, names: tuple[str, ...], by: str, count: int | None,
+    max_cost_change: float | None, max_quality_drop: float | None, max_latency_change: float | None,
+    max_denied: float | None, as_json: bool, markdown: bool,
+) -> None:  # fmt: skip
+    """Say what a policy would change on past requests: 0 gates held, 1 one failed, 2 one cannot be told."""
+    if bool(outcomes) == (state is not None):
+        raise click.UsageError("give --outcomes FILE or --ledger STATE, one of them")
+    if outcomes and against is None:
+        raise click.UsageError("--outcomes needs --against POLICY")
+    if as_json and markdown:
+        raise click.UsageError("give --json or --markdown, one of them")
+    from router.simulate import Limits, compare, judge
+    from router.simulate.gates import exit_code
+
+    if state is None:
+        assert against is not None  # noqa: S101  asked before
+        found = _on_outcomes(path, against, outcomes, named_values(names, "--model", "ID=NAME"))
+    else:
+        found = _on_ledger(path, against, state, since_us, until_us)
+    if not found.pairs:
+        left = "".join(f"; left out: {n:,} ({why})" for why, n in found.left.items() if n)
+        click.echo(f"no request to simulate{left}", err=True)
+        ctx.exit(NOT_ENOUGH_EVIDENCE)
+    named = [name.strip() for name in by.split(",") if name.strip()]
+    if unknown := [name for name in named if not any(name in pair.scope for pair in found.pairs)]:
+        known = sorted({name for pair in found.pairs for name in pair.scope})
+        raise click.BadParameter(f"{unknown[0]!r} is on no request; there are {', '.join(known)}", param_hint="--by")
+    result = compare(found, named, count)
+    limits = Limits(cost_change=max_cost_change, quality_drop=max_quality_drop, latency_change=max_latency_change,
+                    denied=max_denied)  # fmt: skip
+    gates = judge(result, limits)
+    if as_json:
+        click.echo(to_json({"policy": str(path), "against": str(against) if against else None, "comparison": result,
+                            "gates": gates, "exit_code": exit_code(gates)}))  # fmt: skip
+    else:
+        from router.cli.simulate_tables import as_markdown, as_text
+
+        shown = as_markdown if markdown else as_text
+        click.echo(shown(str(path), str(against) if against else "what was done", result, gates))
+    ctx.exit(exit_code(gates))
+
+
+def _on_outcomes(path: Path, against: Path, files: tuple[Path, ...], names: dict[str, str]) -> Simulated:
+    from router.outcomes import read_outcomes
+    from router.simulate.outcomes import from_outcomes
+    from router.simulate.party import Party
+
+    table = read_outcomes(*files, merges_repeats=True)
+    return from_outcomes(table, Party.load(against), Party.load(path), datetime.now(UTC), names)
+
+
+def _on_ledger(
+    path: Path, against: Path | None, state: Path, since_us: int | None, until_us: int | None
+) -> Simulated:  # fmt: skip
+    from router.simulate.party import Party
+    from router.simulate.traffic import from_ledger
+
+    now = datetime.now(UTC)
+    if since_us is None:
+        since_us = int((now - timedelta(days=30)).timestamp() * 1e6)
+    with open_ledger(state) as ledger:
+        say_what_is_archived(ledger, since_us, until_us)
+        before = Party.load(against) if against is not None else None
+        return from_ledger(ledger, before, Party.load(path), now, state, since_us=since_us, until_us=until_us)

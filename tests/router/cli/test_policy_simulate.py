@@ -1,0 +1,95 @@
+"""`clearbar policy simulate`: gates, exit codes, what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sums import answers
+
+from router.outcomes import write_outcomes
+
+POLICY = """\
+version: 1
+models:
+  - {{id: tiny, call: replay/tiny, price: {{input: 1, output: 1}}}}
+  - {{id: large, call: replay/large, price: {{input: 60, output: 60}}}}
+rules:
+  - {{candidates: [{model}], strategy: fixed}}
+"""
+
+
+@pytest.fixture
+def simulate(clearbar: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs the command on `tiny` instead of `large` and 300 sums."""
+    for model in ("tiny", "large"):
+        Path(f"{model}.yaml").write_text(POLICY.format(model=model), encoding="utf-8")
+    write_outcomes("sums.parquet", answers(300).to_pylist())
+
+    def run(*options: str, code: int = 0) -> Any:
+        return clearbar("policy", "simulate", "tiny.yaml", "--against", "large.yaml", *options, code=code)
+
+    return run
+
+
+TABLE = ("--outcomes", "sums.parquet")
+
+
+@pytest.mark.parametrize(
+    ("gates", "code", "verdicts"),
+    [
+        ([], 0, []),
+        (["--max-cost-change", "5%"], 0, ["held"]),
+        (["--max-cost-change=-99%"], 1, ["failed"]),
+        (["--max-quality-drop", "0.01"], 1, ["failed"]),
+        (["--max-quality-drop", "0.32"], 2, ["not enough evidence"]),
+        (["--max-denied", "2%"], 0, ["held"]),
+        (["--max-denied", "0.1%"], 2, ["not enough evidence"]),
+        (["--max-latency-change", "10%"], 2, ["not enough evidence"]),
+        (["--max-quality-drop", "0.01", "--max-denied", "0.1%"], 2, ["failed", "not enough evidence"]),
+    ],
+    ids=["no gate", "cheaper", "not that cheap", "worse", "as bad as that or not", "nobody denied",
+         "too few to prove a tenth of a percent", "no times", "2 goes before 1"],
+)  # fmt: skip
+def test_gates_by_the_whole_interval(
+    simulate: Callable[..., Any], gates: list[str], code: int, verdicts: list[str]
+) -> None:
+    told = simulate(*TABLE, *gates, "--json", code=code)
+    assert [gate["verdict"] for gate in told["gates"]] == verdicts
+    assert told["exit_code"] == code
+    assert told["comparison"]["total"]["requests"] == 300
+
+
+def test_a_comment_for_a_pull_request_says_it_all(simulate: Callable[..., Any]) -> None:
+    told = simulate(*TABLE, "--by", "task", "--max-cost-change", "5%", "--markdown")
+    assert told.startswith("### `tiny.yaml` instead of `large.yaml`\n\n**cost -98.")
+    assert "| task=sums | 300 | 100.0% |" in told
+    assert "| cost change | 5% | **held** | -98." in told
+    assert "asked after: tiny 100%" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ([], "give --outcomes FILE or --ledger STATE"),
+        ([*TABLE, "--ledger", "."], "give --outcomes FILE or --ledger STATE"),
+        ([*TABLE, "--by", "team"], "'team' is on no request; there are task"),
+        ([*TABLE, "--max-cost-change", "a lot"], "'a lot' is no share; write 5% or 0.05"),
+        ([*TABLE, "--model", "tiny=huge"], "the outcome table has no model 'huge' (given for 'tiny')"),
+        ([*TABLE, "--json", "--markdown"], "give --json or --markdown"),
+        (["--outcomes", "none.parquet"], "'none.parquet' does not exist"),
+    ],
+    ids=["neither", "both", "no such tag", "no share", "no such model", "two forms", "no such file"],
+)
+def test_what_cannot_be_meant_is_code_3(simulate: Callable[..., Any], options: list[str], complaint: str) -> None:
+    assert complaint in " ".join(simulate(*options, code=3).split())
+
+
+def test_a_ledger_without_requests_is_not_enough(simulate: Callable[..., Any], tmp_path: Path) -> None:
+    from router import Router
+
+    Router("tiny.yaml", tmp_path / "empty").close()
+    assert "no request to simulate" in simulate("--ledger", str(tmp_path / "empty"), code=2)
+    assert "no ledger here yet" in simulate("--ledger", str(tmp_path / "nowhere"), code=3)

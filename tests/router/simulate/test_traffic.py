@@ -1,0 +1,166 @@
+"""Two policies over a ledger: decided again, weighed where the first model was left to chance, budgets in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sums import answers
+
+from router import NoRouteError, Router
+from router.simulate import Comparison, compare
+from router.simulate.gates import Limits, judge
+from router.simulate.party import Party
+from router.simulate.traffic import from_ledger
+from router.spend.ledger import Ledger
+from router.transports.replay import ReplayTransport
+
+POLICY = """\
+version: 1
+models:
+  - {{id: tiny, call: replay/tiny, price: {{input: 1, output: 1}}, max_output_tokens: 20}}
+  - {{id: large, call: replay/large, price: {{input: 60, output: 60}}, max_output_tokens: 20}}
+  - {{id: other, call: replay/other, price: {{input: 1, output: 2}}, max_output_tokens: 20}}
+rules:
+  - {{when: {{tags: {{team: dark}}}}, candidates: [other], strategy: fixed, max_cost_usd: 0}}
+  - {{{rule}}}
+{more}"""
+EXPLORING = "candidates: [tiny, large], bar: 0, learning: {from_feedback: true, explore: 0.5}"
+ROWS = answers(400).to_pylist()
+PROMPTS = list(dict.fromkeys(row["prompt"] for row in ROWS))[:390]
+
+Simulate = Callable[..., Comparison]
+
+
+def policy(folder: Path, rule: str, more: str = "") -> Path:
+    path = folder / f"{abs(hash((rule, more)))}.yaml"
+    path.write_text(POLICY.format(rule=rule, more=more), encoding="utf-8")
+    return path
+
+
+def fixed(*models: str) -> str:
+    return f"candidates: [{', '.join(models)}], strategy: fixed"
+
+
+@pytest.fixture
+def simulate(tmp_path: Path) -> Simulate:
+    """Serves sums under one rule, with feedback on the first `scored`, then simulates another rule on that."""
+
+    def run(served: str, after: str, before: str | None = None, *, scored: int = 390, more: str = "", dark: int = 0,
+            by: str | None = None) -> Comparison:  # fmt: skip
+        known = {(row["prompt"], row["model"]): row["quality"] for row in ROWS}
+        with Router(policy(tmp_path, served), tmp_path / "s", ReplayTransport.of_rows(ROWS, by="prompt")) as live:
+            for number, prompt in enumerate(PROMPTS):
+                asked = [{"role": "user", "content": prompt}]
+                if number < dark:
+                    with pytest.raises(NoRouteError):
+                        live.complete(asked, task="sums", tags={"team": "dark"})
+                done = live.complete(asked, task="sums", tags={"team": f"t{number % 2}"})
+                if number < scored:
+                    live.record_feedback(done.id, known[prompt, done.model])
+            parties = [
+                Party.load(policy(tmp_path, before)) if before else None,
+                Party.load(policy(tmp_path, after, more)),
+            ]
+            found = from_ledger(live.ledger, *parties, datetime.now(UTC))  # type: ignore[arg-type]
+            return compare(found, [by] if by else [])
+
+    return run
+
+
+def test_what_exploring_saw_says_what_another_model_is_worth(simulate: Simulate) -> None:
+    found = simulate(EXPLORING, fixed("large"), fixed("tiny"))
+    total = found.total
+    assert total.extrapolated == 0
+    assert found.effective_n is not None
+    assert found.effective_n > 50
+    assert total.quality.low is not None
+    assert total.quality.high is not None
+    assert 0 < total.quality.low < 0.92 - 0.6 < total.quality.high
+    assert total.cost.value == pytest.approx(59, rel=0.05)
+    assert total.cost.low is not None
+    assert total.cost.high is not None
+    assert total.cost.low < 59 < total.cost.high
+    assert judge(found, Limits(cost_change=0.05))[0].verdict == "failed"
+
+
+def test_what_was_never_tried_is_extrapolated_and_proves_nothing(simulate: Simulate) -> None:
+    found = simulate(fixed("tiny"), fixed("large"))
+    assert found.total.extrapolated == 1
+    assert found.effective_n == 0
+    assert found.total.quality.worst is not None
+    assert found.total.quality.worst < -0.55
+    assert [gate.verdict for gate in judge(found, Limits(quality_drop=0.9))] == ["not enough evidence"]
+
+
+def test_the_policy_that_served_changes_nothing(simulate: Simulate) -> None:
+    total = simulate(fixed("tiny"), fixed("tiny", "large")).total
+    assert (total.changed, total.cost.low, total.cost.high, total.quality.low, total.quality.high) == (0, 0, 0, 0, 0)
+
+
+def test_a_change_that_nobody_is_asked_by_needs_no_scores(simulate: Simulate) -> None:
+    found = simulate(fixed("tiny"), fixed("tiny"), scored=0)
+    assert found.effective_n is None
+    assert found.total.unknown == {"quality": 390}
+
+
+def test_who_was_denied_is_among_the_requests_and_who_is_no_longer_is_counted(simulate: Simulate) -> None:
+    found = simulate(fixed("tiny"), fixed("tiny"), dark=20)
+    assert found.total.requests == 410
+    assert found.total.before.denied.value == found.total.after.denied.value == pytest.approx(20 / 410)
+    assert (found.total.denied.low, found.total.denied.high) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "denied"),
+    [
+        ("{limit_requests: 100, window: day}", 290),
+        ("{scope: {team: t0}, limit_requests: 50, window: day}", 145),
+        ('{scope: {team: "*"}, limit_requests: 50, window: day}', 290),
+        ("{scope: {model: tiny}, limit_requests: 100, window: day}", 290),
+        ("{limit_concurrent: 1}", 0),
+        ("{limit_usd: 0.00404, window: day, at: {100%: notify}}", 0),
+        ("{limit_usd: 0.004, window: day}", 187),
+    ],
+    ids=["all", "one team", "each team", "a model", "at once", "notify", "dollars, with the worst case of the next"],
+)
+def test_budgets_deny_in_the_order_of_time(simulate: Simulate, budget: str, denied: int) -> None:
+    if datetime.now(UTC) + timedelta(seconds=30) > datetime.now(UTC).replace(hour=23, minute=59, second=59):
+        pytest.skip("a day ends within this test")
+    found = simulate(fixed("tiny"), fixed("tiny"), more=f"budgets: [{budget}]\n", by="team")
+    count = round((found.total.after.denied.value or 0) * 390)
+    assert abs(count - denied) <= (12 if "usd" in budget else 0)
+    if denied:
+        assert found.total.cost.value is not None
+        assert found.total.cost.value < -0.3
+        assert found.total.denied.low is not None
+        assert found.total.denied.low > 0
+
+
+def test_a_budget_that_asks_for_cheaper_routes_is_heard(simulate: Simulate) -> None:
+    budget = "budgets: [{limit_requests: 200, window: day, at: {50%: downgrade, 200%: notify}}]\n"
+    found = simulate(fixed("large"), fixed("large", "tiny"), more=budget)
+    assert found.models["after"] == {"tiny": 290, "large": 100}
+
+
+def test_a_policy_that_reads_text_says_that_none_is_stored(simulate: Simulate) -> None:
+    from router.errors import ConfigurationError
+
+    with pytest.raises(ConfigurationError, match="reads the text of requests, and none is stored"):
+        simulate(fixed("tiny"), "when: {language: en}, " + fixed("tiny"))
+
+
+def test_a_pinned_model_that_the_new_policy_lacks_is_denied(tmp_path: Path) -> None:
+    with Router(policy(tmp_path, fixed("tiny")), tmp_path / "s", ReplayTransport.of_rows(ROWS, by="prompt")) as live:
+        for row in ROWS[:60:3]:
+            live.complete([{"role": "user", "content": row["prompt"]}], model="large")
+    lean = tmp_path / "lean.yaml"
+    lean.write_text(
+        "version: 1\nmodels: [{id: tiny, call: replay/tiny}]\nrules: [{candidates: tiny, strategy: fixed}]\n"
+    )
+    ledger = Ledger(tmp_path / "s" / "ledger.sqlite3")
+    found = compare(from_ledger(ledger, None, Party.load(lean), datetime.now(UTC)))
+    ledger.close()
+    assert found.denials == {"the policy lists no model 'large'": 20}
