@@ -28,6 +28,7 @@ COMMANDS = {
     "cache": "router.cli.cache:cache",
     "explain": "router.cli.explain:explain",
     "init": "router.cli.init:init",
+    "inventory": "router.cli.inventory:inventory",
     "models": "router.cli.models:models",
     "policy": "router.cli.policy:policy",
     "prices": "router.cli.prices:prices",

@@ -31,7 +31,7 @@ LEVELS = [
     ["router.climb", "router.warmth"],
     ["router.learned", "router.offers", "router.facts"],
     ["router.route", "router.foreseen", "router.asked_first"],
-    ["router.decide", "router.hindsight", "router.replay", "router.estimate"],
+    ["router.decide", "router.hindsight", "router.inventory", "router.replay", "router.estimate"],
     ["router.trial_run"],
     ["router.net_savings"],
     ["router._request", "router._calls", "router._caches", "router._stream", "router._books"],
