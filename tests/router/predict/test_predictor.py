@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tables import Made
 
 from router.errors import InvalidRequestError
-from router.predict import Predictor, choose
+from router.policy import load_policy
+from router.predict import Predictor, artifact, choose
 from router.predict.artifact import Artifact
 from router.predict.evaluate import TrainReport
+from router.trial_run import try_policy, unmet
 
 EASY_TEXT = "count the apples 3; copy the letters 5; name the colors 9; list the rivers 4"
 HARD_TEXT = "prove the vectors 3; refute the graphs 5; derive the planets 9; integrate the rivers 4"
@@ -78,6 +83,30 @@ def test_longer_texts_are_expected_to_read_more_tokens(predictor: Predictor) -> 
 def test_the_classifier_tells_the_tasks_apart(predictor: Predictor) -> None:
     assert predictor.guess(HARD_TEXT).task in ("proofs", None)
     assert predictor.guess(EASY_TEXT).task in ("chores", None)
+
+
+def test_tests_of_a_policy_hear_the_classifier(
+    trained: tuple[Artifact, TrainReport], predictor: Predictor, made: Made, tmp_path: Path
+) -> None:
+    artifact.save(trained[0], tmp_path / "artifact", created="2026-01-01T00:00:00+00:00")
+    sure = {predictor.guess(text).task: text for text in made.texts}
+    texts = {"chores": sure["chores"], "proofs": sure["proofs"], "others": "What is the capital of France?"}
+    cases = "".join(f"  - {{given: {{text: '{text}'}}, expect: {{rule: {name}}}}}\n" for name, text in texts.items())
+    rules = "".join(
+        f"  - {{name: {name}, {when}candidates: cheap, strategy: fixed}}\n"
+        for name, when in (("chores", "when: {task: chores}, "), ("proofs", "when: {task: proofs}, "), ("others", ""))
+    )
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\nartifact: artifact\nmodels: [{id: cheap, call: fake/cheap, price: {input: 1, output: 1}}]\n"
+        f"rules:\n{rules}tests:\n{cases}", encoding="utf-8",
+    )  # fmt: skip
+    policy = load_policy(file)
+    tried = try_policy(policy, predictor, datetime(2026, 11, 22, tzinfo=UTC))
+    assert [one.misses for one in tried] == [(), (), ()] and unmet(policy, tried) == []
+    assert {one.decision.task.by for one in tried[:2]} == {"classifier"}
+    deaf = try_policy(policy, None, datetime(2026, 11, 22, tzinfo=UTC))
+    assert [bool(one.misses) for one in deaf] == [True, True, False]
 
 
 @pytest.mark.parametrize(
