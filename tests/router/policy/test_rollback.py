@@ -93,6 +93,10 @@ def test_each_version_that_was_served_is_in_the_history_with_its_text(place: Pla
     }  # fmt: skip
     assert place.run("history", first, "--text").count("[one]") == 2
     assert f"{second}  2 rules, 2 models, on disk now" in place.run("history")
+    assert found[1]["changes"] == [] and any("'all'" in change and "two" in change for change in found[0]["changes"])
+    assert found[0]["changes"][0] in place.run("history") and found[0]["changes"][1] in place.run("history", second)
+    limited = place.json("history", "--limit", "1")
+    assert ([one["version"] for one in limited["versions"]], limited["older"]) == ([second], 1)
 
 
 def test_explaining_and_checking_serves_nothing(place: Place) -> None:
