@@ -30,7 +30,7 @@ def bar_change(before: Bar, after: Bar) -> tuple[str, Effect | None]:
     sure = f", its confidence from {before.confidence:g} to {after.confidence:g}"
     sure = sure if before.confidence != after.confidence else ""
     if (before.max_drop is None) is not (after.max_drop is None):
-        return f"bar changes from {_bar(before)} to {_bar(after)}", effect
+        return f"bar changes from {in_words(before)} to {in_words(after)}", effect
     if before.shown() == after.shown():
         word = "lowered" if lower else "raised"
         return (
@@ -39,14 +39,15 @@ def bar_change(before: Bar, after: Bar) -> tuple[str, Effect | None]:
         )
     if before.max_drop is not None and after.max_drop is not None:
         if before.vs != after.vs:
-            return f"bar changes from {_bar(before)} to {_bar(after)}", effect
+            return f"bar changes from {in_words(before)} to {in_words(after)}", effect
         word = "answers may be worse by more" if after.max_drop > before.max_drop else "answers may be worse by less"
         return f"{word}: at most {after.max_drop:g} instead of {before.max_drop:g} below {after.vs}{sure}", effect
     word = "lowered" if after.min < before.min else "raised"
     return f"bar {word} from {before.min:g} to {after.min:g}{sure}", effect
 
 
-def _bar(bar: Bar) -> str:
+def in_words(bar: Bar) -> str:
+    """A bar in a sentence."""
     return f"{bar.min:g}" if bar.max_drop is None else f"at most {bar.max_drop:g} below {bar.vs}"
 
 
@@ -59,9 +60,11 @@ def task_changes(a: Policy, b: Policy) -> Iterator[Change]:
             return Change(section="tasks", about=about, text=text, effect=effect)
 
         if before is None and after is not None:
-            yield told(f"new, with the bar {_bar(after.bar)}{_where(b, name)}", "tightens" if _where(b, name) else None)
+            yield told(
+                f"new, with the bar {in_words(after.bar)}{_where(b, name)}", "tightens" if _where(b, name) else None
+            )
         elif after is None and before is not None:
-            yield told(f"removed, with its bar {_bar(before.bar)}", "loosens" if _where(a, name) else None)
+            yield told(f"removed, with its bar {in_words(before.bar)}", "loosens" if _where(a, name) else None)
         elif before is not None and after is not None:
             if before.bar != after.bar:
                 text, effect = bar_change(before.bar, after.bar)

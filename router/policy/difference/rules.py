@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from router.policy.difference.bars import NO_BAR, bar_change, is_lower, standing_changes
+from router.policy.difference.bars import NO_BAR, bar_change, in_words, is_lower, standing_changes
 from router.policy.difference.order import Pair, moved, paired
 from router.policy.difference.overlap import Overlap
 from router.policy.difference.rule_keys import key_changes
@@ -67,13 +67,10 @@ def _not_held(lost: list[str]) -> str:
 
 def _new(b: Policy, j: int, overlap: Overlap) -> Told:
     rule = b.rules[j]
-    word = {"single": "the cheapest with evidence of", "cascade": "cheap ones first of", "fixed": "in this order"}[
-        rule.strategy
-    ]
-    told = f"new, for {asks(rule)}: asks {word} {', '.join(rule.candidates)}"
-    told += f", then {', '.join(rule.fallback)}" if rule.fallback else ""
-    bars = {b.bar_of(rule, task).shown() for task in [*(rule.when.task or ())] or [None]}
-    told += f", bar {' or '.join(sorted(bars))}" if rule.strategy != "fixed" else ""
+    told = f"new, for {asks(rule)}: asks {_in_turn(rule)}"
+    told += f", else {several(rule.fallback, 'then')}" if rule.fallback else ""
+    bars = {in_words(b.bar_of(rule, task)) for task in [*(rule.when.task or ())] or [None]}
+    told += f"; bar {' or '.join(sorted(bars))}" if rule.strategy != "fixed" else ""
     told += f"; {rule.data.shown()}" if rule.data.shown() else ""
     yield told, "tightens" if rule.data.shown() else None
     behind = _behind(b, j, overlap)
@@ -84,6 +81,15 @@ def _new(b: Policy, j: int, overlap: Overlap) -> Told:
         )
     if any(overlap.covers(b.rules[k], rule) for k in range(j)):
         yield "is never reached: a rule before it takes all of its requests", None
+
+
+def _in_turn(rule: Rule) -> str:
+    names = rule.candidates
+    if len(names) == 1 or rule.strategy == "fixed":
+        return several(names, "then")
+    if rule.strategy == "cascade":
+        return f"cheap ones first of {several(names)}"
+    return f"the cheapest with evidence of {several(names)}"
 
 
 def _behind(policy: Policy, position: int, overlap: Overlap) -> list[int]:
@@ -132,7 +138,7 @@ def weaker(a: Policy, i: int, b: Policy, j: int) -> list[str]:
         before = NO_BAR if rule.strategy == "fixed" else a.bar_of(rule, task)
         after = NO_BAR if other.strategy == "fixed" else b.bar_of(other, task)
         if is_lower(after, before):
-            lost.append(f"the bar {before.shown()}{f' of task {quoted(task)}' if task else ''}")
+            lost.append(f"the bar {f'of task {quoted(task)} ' if task else ''}({in_words(before)})")
     return lost
 
 
@@ -153,7 +159,7 @@ def _said(a: Policy, b: Policy, i: int, j: int, now: datetime) -> list[tuple[str
 def _strategy(before: Rule, after: Rule) -> tuple[str, Effect | None]:
     if after.strategy == "fixed":
         return (
-            f"asks in a fixed order now ({', '.join(after.candidates)}): no bar holds, no evidence is needed",
+            f"asks in a fixed order now ({several(after.candidates, 'then')}): no bar holds, no evidence is needed",
             "loosens",
         )
     if before.strategy == "fixed":
@@ -214,6 +220,6 @@ def _overtaken(b: Policy, came_from: Mapping[int, int | None], overlap: Overlap,
                 yield Change(
                     section="rules",
                     about=f"rule {quoted(b.rule_name(w))}",
-                    text=f"takes requests before {quoted(b.rule_name(p))} does, without {', '.join(lost)}",
+                    text=f"takes requests before {quoted(b.rule_name(p))} does; they are not held to {', '.join(lost)}",
                     effect="loosens",
                 )
