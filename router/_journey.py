@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Outcome = Literal["ok", "error", "cut"]
 Steps = Generator[Call | Sleep | Wait, Heard, Any]
 """What a driver runs: it sends each call, sleeps each pause, waits where it must, and says what came of it."""
+Hear = Callable[[str, Mapping[str, Any], Decimal | None, float], None]
+"""Hears of an answer: its model, itself, what the request cost in USD, and how many seconds it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Journey:
         self._session: Session | None = None
         self._canary: Canary | None = None
         self._listener: Listener | None = None
+        self._shadow: Hear | None = None
         self._is_quiet = False
         self._is_settled = False
 
@@ -72,6 +75,10 @@ class Journey:
         meter = Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
         self._purse = Purse(self.request, ruling.decision.task.task, meter, self._books)
         self.visit.follow(ruling)
+
+    def shadowed_by(self, shadow: Hear) -> None:
+        """Who hears of the answer once it is there, if a model gives one."""
+        self._shadow = shadow
 
     def lose(self, lost: Lost) -> None:
         """Book a call that was lost before; the next one is the request's second."""
@@ -120,6 +127,8 @@ class Journey:
         if outcome == "ok":
             self.visit.keep(call.model, payload, self.meter.cost_usd)
             self._keep_text(payload)
+            if self._shadow is not None:
+                self._shadow(call.model, payload, self.meter.cost_usd, time.monotonic() - self.started_s)
         else:
             self.visit.leave()
         return self._completion(call.model, payload, self.meter.cost_usd)

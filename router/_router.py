@@ -16,6 +16,7 @@ from router._journey import Journey, Lost, Steps
 from router._kit import Kit, state_folder
 from router._reload import Kits, Watch, seconds_between_looks
 from router._request import chat_request, embedding_request
+from router._shadows import ShadowPool
 from router._stream import AsyncStream, Stream
 from router.answers import without_logprobs
 from router.cache.flights import LEASE_S
@@ -64,6 +65,7 @@ class Router:
         self._kits = Kits(find_policy(policy), self._folder, self.ledger)
         self._desk = Desk(self._folder)
         self._transport: Transport = transport or DispatchTransport()
+        self._shadows = ShadowPool(self.ledger, self._transport)
         self._watch = Watch(self._kits, every_s) if every_s else None
 
     @property
@@ -151,7 +153,7 @@ class Router:
         return self._desk.run(self._kit, provider, self._ask_live)
 
     def _ask_live(self, request: Request, lost: Lost | None) -> Completion:
-        done: Completion = drive(self._serve(request, lost=lost), self._transport)
+        done: Completion = drive(self._serve(request, lost=lost, is_deferred=True), self._transport)
         return done
 
     def explain(self, messages: Sequence[Message], **options: Any) -> Decision:
@@ -208,9 +210,10 @@ class Router:
         return purge(self._folder, self.ledger.rows, choice)
 
     def close(self) -> None:
-        """Close files and connections."""
+        """Close files and connections; shadows under way are waited for, at most two seconds."""
         if self._watch is not None:
             self._watch.close()
+        self._shadows.close()
         self._transport.close()
         self._kit.close()
         self._desk.close()
@@ -228,7 +231,9 @@ class Router:
             self._watch.go_on()
         return self._kits.now
 
-    def _serve(self, request: Request, *, is_async: bool = False, lost: Lost | None = None) -> Steps:
+    def _serve(
+        self, request: Request, *, is_async: bool = False, lost: Lost | None = None, is_deferred: bool = False
+    ) -> Steps:
         """One request, from the cache's door to its last ledger row; sync and async drivers run the same steps."""
         kit = self._kit  # one policy for the whole request, also where another is loaded meanwhile
         journey = Journey(request, kit.books, kit.caches, is_async=is_async)
@@ -239,6 +244,8 @@ class Router:
             journey.follow(ruling, kit.policy.prices if lost is None else {lost.call.model: (), **kit.policy.prices})
             if lost is not None:
                 journey.lose(lost)
+            if ruling.decision.shadow is not None and not is_deferred:
+                journey.shadowed_by(partial(self._shadows.hear, kit.policy, kit.books, request, ruling))
             if leader is not None and ruling.caching.keeps:
                 yield Wait(until=leader, seconds=journey.patience_s(LEASE_S))
                 if entry := journey.visit.look_up():

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from router.asked_after import shade_of
 from router.asked_first import audited_by, led, session_of, stays_with, trial_of, tried_by
 from router.decisions import Candidate, Decision, TaskGuess
 from router.errors import NoRouteError
@@ -106,6 +107,7 @@ def decide(
     settled = known.session(session) if session is not None else None
     stays: str | None = None
     tried: Canary | None = None
+    sheet: Sheet | None = None
     trial = trial_of(request, route, known) if squeezed is None else None
     time = time_limit(route, guess, predictor, known)
     if route.rule is not None:
@@ -155,6 +157,8 @@ def decide(
         and not in_tool_loop(request)
     ):
         order, candidates = lessons.explore(order, candidates, offers, share=share, request_id=request.id)
+    # A tight budget tries nothing, and a canary's answer is no measure for another model.
+    has_shade = squeezed is None and tried is None
     decision = Decision(
         id=request.id,
         task=guess,
@@ -173,6 +177,7 @@ def decide(
         squeezed=squeezed,
         facts=facts_of(request, now, known, time, traits.asked, settled, trial.stopped if trial else None),
         canary=tried.key(route.name) if tried is not None else None,
+        shadow=shade_of(request, route, sheet, order) if sheet is not None and has_shade else None,
         max_latency_ms=time.most_ms if time is not None else None,
         data=(route.rule.data.shown() or None) if route.rule is not None else None,
         verifier=verifier_note(request, policy, route.rule, predictor, learned, now),

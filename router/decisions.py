@@ -179,6 +179,22 @@ class Cached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shade:
+    """A model in the shadow that was drawn for a request: it is asked the same after the answer, and never serves."""
+
+    name: str
+    """RULE/MODEL."""
+    model: str
+    barred: str | None = None
+    """Why it cannot be asked; None: it can."""
+
+    def shown(self) -> str:
+        """In words."""
+        told = "is drawn, to be asked after the answer" if self.barred is None else f"cannot be asked: {self.barred}"
+        return f"shadow: {self.model} {told}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Why a request goes where it goes: enough to explain it and to repeat it."""
 
@@ -208,6 +224,10 @@ class Decision:
     """What the rule says of the request's data, in words; None: nothing."""
     canary: str | None = None
     """The canary that took the request, as RULE/MODEL."""
+    shadow: Shade | None = None
+    """The model in the shadow that was drawn; None where none was."""
+    shadow_of: str | None = None
+    """Id of the request that this one is the shadow of."""
     squeezed: str | None = None
     """The budget that asked for cheaper routes, with its share; None where none did."""
     run_stop: str | None = None
@@ -236,6 +256,7 @@ class Decision:
         asked += [f"  data: {self.data}"] if self.data else []
         if self.facts is not None and self.facts.canary is not None:
             asked.append(f"  the canary was rolled back: {self.facts.canary}")
+        asked += [f"  {self.shadow.shown()}"] if self.shadow is not None else []
         return "\n".join([head, *asked, *promise, *rows, *self._checked(), *self._timed(), *self._cached()])
 
     def _checked(self) -> list[str]:

@@ -228,7 +228,7 @@ def _served(ledger: Ledger, since_us: int, until_us: int | None) -> tuple[int, I
     end_us = 1 << 62 if until_us is None else until_us
     found = ledger.rows(
         "SELECT seq FROM requests WHERE at_us >= ? AND at_us < ? AND kind = 'chat' AND outcome = 'ok' "
-        "AND cache NOT IN ('exact', 'semantic') AND cost_pusd IS NOT NULL",
+        "AND cache NOT IN ('exact', 'semantic') AND cost_pusd IS NOT NULL AND strategy IS NOT 'shadow'",
         (since_us, end_us),
     )
     taken = [row["seq"] for row in found]

@@ -16,7 +16,7 @@ from router.warmth import Known
 COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")
 PRESENT = ("tools", "functions", "response_format", "web_search_options", "audio")
 """Parameters of which a decision only asks whether they are there."""
-COMPARED = ("task", "canary", "rule", "strategy", "bar", "plan", "propensity", "promise", "verifier")
+COMPARED = ("task", "canary", "shadow", "rule", "strategy", "bar", "plan", "propensity", "promise", "verifier")
 COMPARED_CANDIDATE = (
     "is_in", "reason", "quality", "quality_low", "predicted_low", "predicted_high", "expected_cost_usd",
     "p95_cost_usd", "worst_cost_usd", "propensity", "latency_s",

@@ -34,6 +34,7 @@ LEAST_KNOWN = 0.9
 """With evidence for a smaller share of the requests, quality is not known."""
 OVERHEAD = ({"workflow": "eval"}, {"workflow": "eval-judge"})
 """Tags of calls that serve nobody: of evals and of judges, as they tag themselves."""
+SHADOWS = "models in the shadow"
 CONFIDENCE = 0.95
 PAGE = 1_000
 Row = Mapping[str, Any]
@@ -125,8 +126,7 @@ def net_savings(
         return prices.get(id) if id else None
 
     for row, attempts in _requests(ledger, since_us, until_us):
-        if tags := next((one for one in overhead if all(row.get(name) == v for name, v in one.items())), None):
-            name = ", ".join(f"{tag}={v}" for tag, v in tags.items())
+        if (name := _overhead(row, overhead)) is not None:
             sums.overhead[name] = sums.overhead.get(name, 0.0) + (row["cost_pusd"] or 0) / 1e12
         elif row["outcome"] != "ok":
             sums.left.failed += 1
@@ -152,6 +152,14 @@ def net_savings(
         quality=_quality(ledger, baseline, sums),
         left=sums.left,
     )
+
+
+def _overhead(row: Row, overhead: Sequence[Mapping[str, str]]) -> str | None:
+    """What a request is that served nobody; None: it is traffic."""
+    if row["strategy"] == "shadow":
+        return SHADOWS
+    tags = next((one for one in overhead if all(row.get(name) == value for name, value in one.items())), None)
+    return None if tags is None else ", ".join(f"{tag}={value}" for tag, value in tags.items())
 
 
 def baseline_of(decision: Mapping[str, Any], given: str | None) -> str | None:

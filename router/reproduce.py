@@ -99,6 +99,8 @@ def _obstacle(
 ) -> str | None:
     if row["cache"] == "exact":
         return "the answer came out of the cache: nothing was decided"
+    if decided is not None and decided.get("shadow_of"):
+        return f"it is the shadow of {decided['shadow_of']}: nothing was decided"
     if row["kind"] != "chat":
         return f"it is a request of the kind {row['kind']}, of which no text is stored"
     if decided is None or not decided.get("facts"):

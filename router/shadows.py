@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from router.bounds import clopper_pearson_lower, clopper_pearson_upper
 from router.spend.ledger import Ledger
 from router.spend.money import from_pico, to_pico
 
@@ -90,13 +89,15 @@ class Shadows:
 
 
 def _standing(name: str, rows: list[dict[str, Any]], missed: dict[str, int]) -> dict[str, Any]:
-    from router.spend.ratios import ratio  # it brings numpy, for nobody who only serves
+    # They bring numpy, which nobody needs who only serves.
+    from router.bounds import clopper_pearson_lower, clopper_pearson_upper
+    from router.spend.ratios import ratio
 
     told = [row["is_same"] for row in rows if row["is_same"] is not None]
-    priced = [row for row in rows if row["cost_pusd"] is not None and row["served_pusd"] is not None]
+    answered = [row for row in rows if row["error"] is None]
+    priced = [row for row in answered if row["cost_pusd"] is not None and row["served_pusd"] is not None]
     both = [[from_pico(row[key]) or Decimal(0) for row in priced] for key in ("cost_pusd", "served_pusd")]
     cost = ratio([float(one) for one in both[0]], [float(one) for one in both[1]], CONFIDENCE)
-    answered = [row for row in rows if row["error"] is None]
     return {
         "name": name,
         "since_us": rows[0]["at_us"] if rows else None,

@@ -131,6 +131,7 @@ def _came(ruling: Ruling, rule: str) -> dict[str, Any]:
         "task": decision.task.task,
         "refused": not decision.plan,
         "cache": ruling.caching.mode,
+        "shadow": shade.model if (shade := decision.shadow) is not None and shade.barred is None else False,
     }
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 """One chat message as the caller wrote it; never changed on its way to the provider."""
 
+Role = Literal["answer", "verifier", "shadow"]
+"""What a call is for."""
+
 TAG_NAMES = ("team", "feature", "workflow", "run_id", "customer", "agent", "environment", "cost_centre")
 """The tags with a name of their own; everything else is free-form."""
 
@@ -151,8 +154,8 @@ class Call:
     stream: bool = False
     wants_logprobs: bool = False
     """The router would like to know how likely the answer's tokens were, where the provider tells it."""
-    role: Literal["answer", "verifier"] = "answer"
-    """`verifier`: it is asked whether another model's answer is right."""
+    role: Role = "answer"
+    """`verifier`: it is asked whether another model's answer is right. `shadow`: nobody gets its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +237,7 @@ class Attempt:
     """`Price.id` of the price it was billed at; None: nobody knows the price."""
     input_characters: int | None = None
     """Characters of text sent: against the provider's tokens they show how its tokenizer drifts."""
-    role: Literal["answer", "verifier"] = "answer"
+    role: Role = "answer"
     """What the call was for, as in `Call`."""
 
 

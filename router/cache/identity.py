@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from router.answers import answer_of, extract, options_of, response_text
 from router.cache.certify import JudgeError
 from router.cache.vetoes import traits, vetoes
-from router.embedding import shared
+from router.embedding import missing, shared
 
 LIKE = 0.9
 """Cosine from which two longer answers count as the same, unless a number, a negation or another trait differs."""
@@ -52,6 +53,62 @@ def same(one: str, other: str) -> bool:
         return False
     found = shared().embed([one, other])
     return not any(found.truncated) and float(found.vectors[0] @ found.vectors[1]) >= LIKE
+
+
+def agree(one: Mapping[str, Any], other: Mapping[str, Any], prompt: str) -> bool | None:
+    """Whether two answers to the same question say the same; None where that cannot be told.
+
+    Calls of tools agree by name and arguments, in any order; JSON by its value; marked and short answers as
+    `identity_of` has them, but in any case; longer ones by their vectors, where the embedder is installed.
+
+    Args:
+        one: an OpenAI-shaped answer.
+        other: another one.
+        prompt: the question, whose lettered options an answer may name.
+    """
+    if len(one.get("choices") or ()) != 1 or len(other.get("choices") or ()) != 1:
+        return None  # of several choices nobody says which one counts
+    calls = [_calls(payload) for payload in (one, other)]
+    if any(calls):
+        return calls[0] == calls[1]
+    texts = [response_text(payload).strip() for payload in (one, other)]
+    if not all(texts):
+        return None if not any(texts) else False
+    if texts[0].split() == texts[1].split():
+        return True
+    values = [_value(text) for text in texts]
+    if all(value is not None for value in values):
+        return bool(values[0] == values[1])
+    keys = [_key(text, prompt) for text in texts]
+    if keys[0] is not None and keys[1] is not None:
+        return keys[0].casefold().rstrip(".!") == keys[1].casefold().rstrip(".!")
+    if missing():
+        return None
+    found = shared().embed(texts)
+    if any(found.truncated):
+        return None
+    return not vetoes(traits(texts[0]), traits(texts[1])) and float(found.vectors[0] @ found.vectors[1]) >= LIKE
+
+
+def _calls(payload: Mapping[str, Any]) -> list[str]:
+    """The first choice's calls of tools without their ids, in a form and an order that are equal for equal ones."""
+    functions = [
+        call.get("function") or {} for call in (payload["choices"][0].get("message") or {}).get("tool_calls") or ()
+    ]
+    made = [(one.get("name"), one.get("arguments")) for one in functions]
+    return sorted(
+        json.dumps([name, arguments if (value := _value(arguments or "")) is None else value], sort_keys=True)
+        for name, arguments in made
+    )
+
+
+def _value(text: str) -> Any:
+    """The object or list that a text is as JSON; None where it is none."""
+    try:
+        found = json.loads(text) if text.startswith(("{", "[")) else None
+    except (ValueError, RecursionError):
+        return None
+    return found
 
 
 def _key(text: str, prompt: str) -> str | None:

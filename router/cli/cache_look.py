@@ -32,7 +32,10 @@ def stats(state: Path | None, as_json: bool) -> None:
 
     folder = folder_of(state)
     with open_ledger(folder) as ledger:
-        served = ledger.rows("SELECT cache, COUNT(*) AS requests FROM requests GROUP BY cache ORDER BY cache")
+        served = ledger.rows(
+            "SELECT cache, COUNT(*) AS requests FROM requests WHERE strategy IS NOT 'shadow' "
+            "GROUP BY cache ORDER BY cache"
+        )
         saved = savings(ledger.rows)
     labels, holds = _shelf(folder)
     wrong = rates(labels)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from router.decisions import shown_asked
+from router.decisions import Shade, shown_asked
 
 MOST_COLUMNS = 100
 MOST_RULES = 20
@@ -54,6 +54,10 @@ def _head(decision: Mapping[str, Any]) -> list[str]:
         lines.append(f"asked by rules: {told}")
     if why := (decision.get("facts") or {}).get("canary"):
         lines.append(f"the canary was rolled back: {why}")
+    if shade := decision.get("shadow"):
+        lines.append(Shade(**shade).shown())
+    if decision.get("shadow_of"):
+        lines.append(f"in the shadow of {decision['shadow_of']}: asked after that was answered, and served to nobody")
     if decision.get("data"):
         lines.append(f"data: {decision['data']}")
     if decision.get("promise"):

@@ -20,6 +20,7 @@ COMMANDS = {
     "path": "router.cli.policy_files:path",
     "rollback": "router.cli.policy_rollback:rollback",
     "schema": "router.cli.policy_files:schema",
+    "shadow": "router.cli.policy_shadow:shadow",
     "show": "router.cli.policy_show:show",
     "simulate": "router.cli.policy_simulate:simulate",
     "test": "router.cli.policy_test:test",

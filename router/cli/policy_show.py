@@ -34,7 +34,8 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
         bars = sorted({loaded.bar_of(rule, task).shown() for task in tasks})
         rules.add_row(
             loaded.rule_name(position), _when(rule),
-            ", ".join(rule.candidates), ", ".join(bars), rule.strategy, ", ".join(rule.fallback),
+            ", ".join(rule.candidates), ", ".join(bars), "\n".join([rule.strategy, *_trials(rule)]),
+            ", ".join(rule.fallback),
         )  # fmt: skip
     has_standing = any(entry.owner or entry.status or entry.sunset for entry in loaded.models.values())
     more = ["standing", "owner"] if has_standing else []
@@ -51,6 +52,12 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     console = Console()
     console.print(rules)
     console.print(models)
+
+
+def _trials(rule: Rule) -> list[str]:
+    """The models that get a share of its requests."""
+    each = (("canary", rule.canary), ("shadow", rule.shadow))
+    return [f"{kind} {one.model}: {one.share()}" for kind, one in each if one is not None]
 
 
 def _when(rule: Rule) -> str:

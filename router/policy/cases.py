@@ -28,6 +28,10 @@ def _share(value: object) -> object:
     return float(found[1]) / 100
 
 
+def _or_nobody(value: object) -> object:
+    return False if value == "false" else value
+
+
 def _with_roles(value: object) -> object:
     for position, message in enumerate(value if isinstance(value, list) else []):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
@@ -119,6 +123,11 @@ class Expect(Section):
     """Whether no model may serve."""
     cache: Annotated[Mode, BeforeValidator(read_mode, json_schema_input_type=Mode | bool)] | None = None
 
+    shadow: Annotated[Name | Literal[False], BeforeValidator(_or_nobody, json_schema_input_type=Name | bool)] | None = (
+        None
+    )
+    """The model in the shadow that is asked after the answer; `false`: none is."""
+
     @model_validator(mode="after")
     def _says_something(self) -> Expect:
         if not self.model_fields_set:
@@ -165,6 +174,8 @@ def strange_names(
         yield from unless_known((*expect, "model"), "model: no model has the id", case.expect.model, models)
         for j, name in enumerate(case.expect.models or ()):
             yield from unless_known((*expect, "models", j), "models: no model has the id", name, models)
+        shadow = case.expect.shadow or None
+        yield from unless_known((*expect, "shadow"), "shadow: no model has the id", shadow, models)
         for name in case.given.used:
             where = (*here, "given", "used", name)
             yield from unless_known(where, "used: no budget is called", name, list(budgets))

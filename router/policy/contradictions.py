@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from router.config import Document, Path_, shown, suggestion
 from router.policy.cases import strange_names
-from router.policy.picks import picked
-from router.policy.schema import Bar, PolicyFile
+from router.policy.picks import listed, picked
+from router.policy.schema import Bar, ModelEntry, PolicyFile, RuleEntry
 from router.spend.budget import UNALLOCATED
 
 
@@ -40,9 +42,11 @@ def contradictions(file: PolicyFile, document: Document) -> list[str]:
                 for j, wanted in enumerate(names)
                 if isinstance(found := picked(wanted, models), str)
             ]
-        if rule.canary is not None and rule.canary.model not in models:
-            told = f"canary: no model has the id {shown(rule.canary.model)}{suggestion(rule.canary.model, ids)}"
-            problems.append(document.problem((*here, "canary", "model"), told))
+        for key, trial in (("canary", rule.canary), ("shadow", rule.shadow)):
+            if trial is not None and trial.model not in models:
+                told = f"{key}: no model has the id {shown(trial.model)}{suggestion(trial.model, ids)}"
+                problems.append(document.problem((*here, key, "model"), told))
+        problems += _own_shadow(rule, models, document, here)
         asked = rule.when.task
         if rule.bar is None and rule.strategy != "fixed":
             if asked is None:
@@ -63,6 +67,17 @@ def contradictions(file: PolicyFile, document: Document) -> list[str]:
                         )
                     )
     return problems
+
+
+def _own_shadow(rule: RuleEntry, models: Mapping[str, ModelEntry], document: Document, here: Path_) -> list[str]:
+    """A model in the shadow of itself, which tells nothing."""
+    shadow = rule.shadow
+    if shadow is None or any(isinstance(picked(wanted, models), str) for wanted in rule.candidates):
+        return []
+    if listed(rule.candidates, models) != [shadow.model]:
+        return []
+    told = f"shadow: {shown(shadow.model)} is the rule's only candidate, and nothing is learned from its own shadow"
+    return [document.problem((*here, "shadow", "model"), f"{told}; name another model")]
 
 
 def _budgets_asked(file: PolicyFile, document: Document) -> list[str]:

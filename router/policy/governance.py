@@ -29,7 +29,8 @@ def rules_asking(policy: Policy, model: str) -> list[int]:
 
 
 def _asked(rule: Rule) -> set[str]:
-    others = [rule.verifier, rule.canary.model if rule.canary else None, rule.bar.vs if rule.bar else None]
+    others = [rule.verifier, rule.bar.vs if rule.bar else None]
+    others += [trial.model for trial in (rule.canary, rule.shadow) if trial is not None]
     return {*rule.candidates, *rule.fallback, *(name for name in others if name is not None)}
 
 
@@ -39,7 +40,9 @@ def _named(policy: Policy, now: datetime) -> Iterator[Finding]:
         for where, part, name in _written(policy, i):
             barred = policy.barred(name, now, is_tried=part in ("canary", "shadow"))
             if barred is not None:
-                remedy = "approve it, or name it in `canary`" if barred.startswith("on trial") else "take it out"
+                remedy = (
+                    "approve it, or name it in `canary` or `shadow`" if barred.startswith("on trial") else "take it out"
+                )
                 yield warning(policy, where, f"{part} {name!r} is never asked ({barred}): {remedy}")
 
 

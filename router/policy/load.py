@@ -64,7 +64,7 @@ class Policy:
     deployments: Mapping[str, tuple[Deployment, ...]]
     routes_version: str
     """First 12 hex digits of the SHA-256 of models, tasks, rules and evidence: as `version`, but a changed `cache`,
-    comment or layout leaves it as it is, so that what shadow has learned serves when it is turned on."""
+    `shadow`, comment or layout leaves it as it is, so that what shadow has learned serves when it is turned on."""
     rule_lines: tuple[int, ...]
     """Line of each rule in its file."""
     rule_files: tuple[Path, ...]
@@ -287,7 +287,7 @@ def _place(document: Document, where: Path_) -> str:
 
 def _routes(file: PolicyFile, rows: Sequence[Rule]) -> str:
     # Without what is left at its default: a key that the language gains later moves no version.
-    rules = [rule.model_dump_json(exclude={"cache"}, exclude_defaults=True) for rule in rows]
+    rules = [rule.model_dump_json(exclude={"cache", "shadow"}, exclude_defaults=True) for rule in rows]
     untold = {"models": {"__all__": {"owner", "card"}}}  # nobody is asked otherwise because of them
     parts = file.model_dump_json(
         include={"models", "tasks", "artifact", "learning"}, exclude=untold, exclude_defaults=True

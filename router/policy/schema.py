@@ -1,7 +1,6 @@
 """What a routing table may say: the schema of a policy file.
 
-Values arrive as text (see `router.config`) and are converted here. Unknown keys are errors. A key or
-value that belongs to the language but is not built yet is refused, never ignored.
+Values arrive as text (see `router.config`) and are converted here. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from router.policy.sections import (
     EnvironmentName,
     Name,
     Names,
-    NotYet,
     Section,
     Tokens,
     one_or_more,
 )
+from router.policy.shadow import Shadow
 from router.policy.standing import Governed
 from router.policy.sticky import Sticky
 from router.spend.prices.entry import PriceEntry
@@ -175,7 +174,8 @@ class RuleKeys(Section):
     """Models and cascades that are expected to take longer are left out; no deadline, which is a request's."""
     canary: Canary | None = None
     """A model on trial for a share of the requests."""
-    shadow: NotYet = None
+    shadow: Shadow | None = None
+    """A model that is asked a share of the requests as well, once they are answered, and never serves."""
     sticky: Sticky | None = None
     """Which requests belong together, and when their model may change."""
     cache: Caching = OFF

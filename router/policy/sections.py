@@ -5,22 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from router.config import is_secretive, shown, suggestion
-
-NOT_YET = "not supported yet; remove it"
-
-
-def refused(value: object) -> object:  # noqa: ARG001  refused whatever it is
-    """Refuse a key of the language whose feature is not built yet."""
-    raise ValueError(NOT_YET)
-
-
-NotYet = Annotated[Any, BeforeValidator(refused)]
 
 
 def one_or_more(value: object) -> object:

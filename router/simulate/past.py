@@ -77,7 +77,8 @@ def read(
     refused = " OR ".join(f"error LIKE '{name}%'" for name in REFUSED)
     found = ledger.rows(
         f"SELECT seq, strategy FROM requests WHERE at_us >= ? AND at_us < ? AND kind = 'chat' "  # noqa: S608  names
-        f"AND cache NOT IN ('exact', 'semantic') AND (outcome = 'ok' OR (outcome = 'error' AND ({refused})))",
+        "AND cache NOT IN ('exact', 'semantic') AND strategy IS NOT 'shadow' "
+        f"AND (outcome = 'ok' OR (outcome = 'error' AND ({refused})))",
         (since_us, end_us),
     )
     taken = [row["seq"] for row in found]

@@ -36,7 +36,9 @@ class Holds:
     def __init__(self, db: Database) -> None:
         self._db, self._lease, self._swept_us = db, Lease(db), 0
 
-    def take(self, request_id: str, number: int, legs: Sequence[Leg], amount_pusd: int, model: str) -> Denial | None:
+    def take(
+        self, request_id: str, number: int, legs: Sequence[Leg], amount_pusd: int, model: str, *, times: int = 1
+    ) -> Denial | None:
         """Hold what one call may cost, on every account at once; or say why not, and hold nothing.
 
         Args:
@@ -45,17 +47,19 @@ class Holds:
             legs: amount by account, in the account's unit.
             amount_pusd: upper bound of the call, in pico-dollars.
             model: for the denial's words.
+            times: so many of it must fit, of which one is held.
         """
+        asked = legs if times == 1 else [replace(leg, amount=leg.amount * times) for leg in legs]
         with self._db.transaction() as connection, self._lease.undone():
             now_us = _now_us()
             self._lease.start()
             if now_us - self._swept_us > SWEEP_S * SECOND_US:
                 self._sweep(connection, now_us)
             balances = [_balance(connection, leg, now_us) for leg in legs]
-            denial = refusal(legs, balances, now_us, model)
+            denial = refusal(asked, balances, now_us, model)
             if denial is not None and self._sweep(connection, now_us):
                 balances = [_balance(connection, leg, now_us) for leg in legs]
-                denial = refusal(legs, balances, now_us, model)
+                denial = refusal(asked, balances, now_us, model)
             if denial is not None:
                 _note(connection, crossings([replace(leg, amount=0) for leg in legs], balances), now_us)
                 return denial

@@ -32,7 +32,7 @@ def latencies(
         for table, span in pieces:
             rows, values = select(
                 table, names, where, span, ["CAST(latency_s * 1e6 AS INTEGER) AS us"],
-                only="outcome = 'ok' AND service_tier IS NOT 'batch'",
+                only="outcome = 'ok' AND service_tier IS NOT 'batch' AND role IS NOT 'shadow'",
             )  # fmt: skip
             query = f"SELECT {listed}, COUNT(*) FROM (SELECT *, {_WIDTH} AS width FROM ({rows})) GROUP BY {places}"
             found += connection.execute(query, values).fetchall()

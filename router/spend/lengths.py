@@ -27,11 +27,13 @@ class Lengths:
     def __init__(self, rows: Rows | None) -> None:
         found: dict[tuple[str | None, str | None], list[float]] = {}
         query = (
-            "SELECT task, model, output_tokens FROM attempts WHERE outcome = 'ok' AND output_tokens > 0 "
+            "SELECT task, model, output_tokens, role FROM attempts WHERE outcome = 'ok' AND output_tokens > 0 "
             "ORDER BY seq DESC LIMIT ?"
         )
         for row in rows(query, (NEWEST,)) if rows else ():
-            for key in {(row["task"], row["model"]), (None, row["model"]), (row["task"], None)}:
+            # What a model says in the shadow tells how long its answers are, but not how long those of the task are.
+            of_task = {(row["task"], None)} if row["role"] != "shadow" else set()
+            for key in {(row["task"], row["model"]), (None, row["model"])} | of_task:
                 found.setdefault(key, []).append(row["output_tokens"])
         self._found = {key: np.array(lengths) for key, lengths in found.items() if len(lengths) >= LEAST}
 

@@ -59,7 +59,7 @@ class Meter:
 
     def _worst_input(self, call: Call) -> int:
         """Upper bound of a call's input; a verifier reads other messages than those of the request."""
-        if call.role == "answer":
+        if call.role != "verifier":
             return self._input_tokens
         return count_request(Request(id=call.request_id, messages=call.messages))
 

@@ -29,7 +29,7 @@ _COLUMNS = {
 }
 _SUMMED = {
     "attempts": {
-        "requests": "number = 0",
+        "requests": "number = 0 AND role IS NOT 'shadow'",
         "failed": "outcome <> 'ok'",
         "calls": "1",
         "unpriced": "cost_pusd IS NULL",
@@ -40,13 +40,14 @@ _SUMMED = {
     },
     "requests": {
         "requests": "attempts = 0",
-        "errors": "outcome = 'error'",
+        "errors": "outcome = 'error' AND strategy IS NOT 'shadow'",
         "hits": "cache IN ('exact', 'semantic')",
     },
 }
 _INDEX = {"attempts": "attempts_at", "requests": "requests_apart"}
 _APART = "(attempts = 0 OR outcome = 'error')"
-"""A request counts with its first call; of the requests' own rows, which decisions make long, only these are read."""
+"""A request counts with its first call; of the requests' own rows, which decisions make long, only these are read.
+What a model in the shadow is asked costs money, but nobody asked for it: it counts as a call and as no request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ def requests(rows: Rows, month: str, names: Sequence[str]) -> list[dict[str, Any
     """Requests and cache hits of a month by the values of tags."""
     listed = ", ".join(f"{column(name)} AS t{at}" for at, name in enumerate(names))
     return rows(
-        f"SELECT {listed}, COUNT(*) AS requests, SUM(cache IN ('exact', 'semantic')) AS hits "
+        f"SELECT {listed}, SUM(strategy IS NOT 'shadow') AS requests, SUM(cache IN ('exact', 'semantic')) AS hits "
         f"FROM requests WHERE at_us >= ? AND at_us < ? GROUP BY {', '.join(str(at + 1) for at in range(len(names)))}",
         month_us(month),
     )

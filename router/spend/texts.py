@@ -154,7 +154,7 @@ class TextReader:
     def requests(
         self, tasks: Sequence[str], *, since_us: int = 0, without: Sequence[str] = ()
     ) -> list[tuple[str, str]]:
-        """Id and task of every request that was answered well, with text whose time is not over.
+        """Id and task of every request that was answered well, with text whose time is not over; shadows are none.
 
         Args:
             tasks: of these tasks.
@@ -164,8 +164,8 @@ class TextReader:
         marks, others = (", ".join("?" * len(names)) for names in (tasks, without))
         return self._rows(
             "SELECT r.id, r.task FROM kept.texts AS t JOIN requests AS r ON r.id = t.request_id "  # noqa: S608  marks
-            f"WHERE r.outcome = 'ok' AND t.at_us >= ? AND t.expires_us > ? AND r.task IN ({marks}) "
-            f"AND (r.workflow IS NULL OR r.workflow NOT IN ({others}))",
+            f"WHERE r.outcome = 'ok' AND r.strategy IS NOT 'shadow' AND t.at_us >= ? AND t.expires_us > ? "
+            f"AND r.task IN ({marks}) AND (r.workflow IS NULL OR r.workflow NOT IN ({others}))",
             (since_us, time.time_ns() // 1000, *tasks, *without),
         )
 

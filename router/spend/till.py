@@ -13,6 +13,8 @@ from router.types import Call, Request
 
 MOST_PUSD = 4 * 10**18
 """More than any limit, and what still fits an integer of the ledger; a caller may ask for any number of tokens."""
+SPARE = 10
+"""A shadow is held only where so many of it would fit: what nobody waits for must not stand in the way of a request."""
 
 
 class Till:
@@ -47,7 +49,8 @@ class Till:
         if not legs:
             return None
         amount = worst.usd or 0
-        denial = self._holds.take(request.id, number, legs, amount, call.model)
+        times = SPARE if call.role == "shadow" else 1
+        denial = self._holds.take(request.id, number, legs, amount, call.model, times=times)
         return denial or from_pico(amount)
 
     def release(self, request: Request, number: int) -> None:

@@ -157,14 +157,16 @@ def _runs(
     found: dict[str, _Run] = {}
     for row in rows(
         f"SELECT COALESCE(run_id, id) AS run, MIN(at_us) AS began_us, COUNT(*) AS actions, {listed} FROM requests "
-        "GROUP BY run HAVING began_us >= ? AND began_us < ?",
+        "WHERE strategy IS NOT 'shadow' GROUP BY run HAVING began_us >= ? AND began_us < ?",
         (since_us, until_us if until_us is not None else 1 << 62),
     ):
         if all(row[name] == value for name, value in where.items()):
             key = tuple(row[name] for name in by)
             found[row["run"]] = _Run(row["began_us"], key, row["customer"], actions=row["actions"])
     for row in rows(
-        "SELECT COALESCE(run_id, request_id) AS run, COUNT(*) AS calls, SUM(cost_pusd IS NULL) AS unpriced, "
+        # What a shadow cost is the run's whose request it shadows; its id begins with that one's.
+        "SELECT COALESCE(run_id, CASE WHEN role = 'shadow' THEN substr(request_id, 1, length(request_id) - 7) "
+        "ELSE request_id END) AS run, COUNT(*) AS calls, SUM(cost_pusd IS NULL) AS unpriced, "
         "COALESCE(SUM(cost_pusd), 0) AS cost_pusd, "
         "COALESCE(SUM(input_tokens), 0) + COALESCE(SUM(output_tokens), 0) AS tokens FROM attempts GROUP BY run",
         (),

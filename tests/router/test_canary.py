@@ -176,9 +176,3 @@ def test_each_mistake_is_one_line_with_its_remedy(tmp_path: Path, canary: str, t
         load_policy(tmp_path / "p.yaml")
     assert len(caught.value.problems) == 1, caught.value.problems
     assert told in caught.value.problems[0]
-
-
-def test_shadow_is_refused_until_it_is_built(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text(POLICY.replace("cache: exact", "shadow: new"), encoding="utf-8")
-    with pytest.raises(PolicyError, match="not supported yet; remove it"):
-        load_policy(tmp_path / "p.yaml")

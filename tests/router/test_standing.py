@@ -304,7 +304,8 @@ def test_a_sunset_that_is_near_names_the_rules_that_ask_it_and_those_that_nobody
         (BANNED, "banned; owner: search team): take it out"),
         (
             TRIAL,
-            "on trial: only as canary or shadow, or by name; owner: search team): approve it, or name it in `canary`",
+            "on trial: only as canary or shadow, or by name; owner: search team): approve it, or name it in `canary` "
+            "or `shadow`",
         ),
     ],
     ids=["over", "banned", "on trial"],

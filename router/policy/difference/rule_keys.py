@@ -10,11 +10,12 @@ from router.policy.data import RuleData
 from router.policy.difference.told import Effect
 from router.policy.difference.words import joined_left, other_fields, plain, quoted, seconds, several, usd
 from router.policy.schema import Rule
+from router.policy.shadow import Shadow
 
 Told = Iterator[tuple[str, Effect | None]]
 _SAID = (
     "name", "when", "from_", "until", "bar", "strategy", "candidates", "fallback", "max_cost_usd", "max_latency_ms",
-    "cache", "data", "canary", "buffer", "verifier",
+    "cache", "data", "canary", "shadow", "buffer", "verifier",
 )  # fmt: skip
 _CACHES = {
     "off": "no answer is stored", "exact": "the same request gets the stored answer",
@@ -30,6 +31,7 @@ def key_changes(before: Rule, after: Rule) -> Told:
     yield from data_changes(before.data, after.data)
     yield from cache_changes(before.cache, after.cache)
     yield from canary_changes(before.canary, after.canary)
+    yield from shadow_changes(before.shadow, after.shadow)
     if before.verifier != after.verifier:
         yield (
             (
@@ -170,3 +172,18 @@ def canary_changes(before: Canary | None, after: Canary | None) -> Told:
                 ("loosens" if looser else "tightens"),
             )
         yield from ((f"trial: {text}", None) for text in other_fields(before, after, ("model", "percent", "rollback")))
+
+
+def shadow_changes(before: Shadow | None, after: Shadow | None) -> Told:
+    """Who is asked as well, for nobody: what is asked goes there, too."""
+    if before == after:
+        return
+    if after is None and before is not None:
+        yield f"{before.model} is not asked in the shadow any more ({before.share()})", "tightens"
+    elif after is not None and (before is None or before.model != after.model):
+        instead = f" instead of {before.model}" if before is not None else ""
+        yield f"{after.model} is asked in the shadow, too{instead}: {after.share()}", "loosens"
+    elif before is not None and after is not None:
+        more = after.percent > before.percent
+        effect: Effect | None = None if before.percent == after.percent else "loosens" if more else "tightens"
+        yield f"{after.model} in the shadow of {after.share()}, before {before.share()}", effect

@@ -156,6 +156,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "answers of other documents": (", tags: [document]", "", "stored answers may serve another document", LOOSENS),
     "stored for longer": ("ttl: 24h", "ttl: 7d", "stored answers serve for 7 days, before 1 day", NEITHER),
     "a larger trial": ("percent: 5%", "percent: 20%", "large on trial for 20 % instead of 5 %", LOOSENS),
+    "a shadow": ("candidates: large, bar: 0.8", "candidates: large, bar: 0.8, shadow: {model: mid, percent: 5%}", "mid is asked in the shadow, too: 5 % of the requests", LOOSENS),
     "a trial that ends later": ("rollback: {errors: 5%", "rollback: {errors: 10%", "the trial ends at 10 % errors, before at 5 %", LOOSENS),
     "a trial without a bar": (", quality: 0.8", "", "the trial ends below a mean score of nothing, before 0.8", LOOSENS),
     "a key without words of its own": ("max_cost_usd: 0.05", "max_cost_usd: 0.05\n    sticky: run_id", "rule 'work': `sticky` is {by: run_id} now", NEITHER),
@@ -287,3 +288,17 @@ def test_as_few_as_possible_have_moved(positions: list[int], moves: int) -> None
     found = moved(positions)
     kept = [position for index, position in enumerate(positions) if index not in found]
     assert len(found) == moves and kept == sorted(kept)
+
+
+def test_a_shadow_that_changes_says_how(compare: Compare) -> None:
+    shadow = ", shadow: {model: mid, percent: 5%}"
+    shadowed = POLICY.replace("candidates: large, bar: 0.8", f"candidates: large, bar: 0.8{shadow}")
+    for new, told, effect in (
+        ("mid, percent: 10%", "mid in the shadow of 10 % of the requests, before 5 % of the requests", LOOSENS),
+        ("mid, percent: 5%, by: team", "mid in the shadow of 5 % of the requests, drawn by team, before 5 %", NEITHER),
+        ("small, percent: 5%", "small is asked in the shadow, too instead of mid: 5 % of the requests", LOOSENS),
+    ):
+        (line,) = compare(("mid, percent: 5%", new), a=shadowed).changes
+        assert (told in line.text, line.effect) == (True, effect), line
+    (line,) = compare((shadow, ""), a=shadowed).changes
+    assert (line.text, line.effect) == ("mid is not asked in the shadow any more (5 % of the requests)", TIGHTENS)
