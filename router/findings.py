@@ -35,6 +35,11 @@ def findings(text: str) -> frozenset[str]:
     return frozenset(kind for kind, is_in in _RULES.items() if is_in(text))
 
 
+def secrets_in(text: str) -> frozenset[str]:
+    """Kinds of secrets in one text."""
+    return frozenset(kind for kind in SECRETS if _RULES[kind](text))
+
+
 def _texts(values: Iterable[Any]) -> Iterator[str]:
     """Every text within JSON values but encoded media; JSON in a text is read as such, too."""
     waiting = list(values)

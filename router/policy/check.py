@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from router.config import suggestion
+from router.config import shown, suggestion
+from router.policy.binding import never_binding, slips
 from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.finding import Finding, warning
 from router.policy.governance import governed
+from router.policy.inline_keys import inline_keys
 from router.policy.load import Policy
 from router.policy.reach import unreached
 from router.policy.schema import CAPABILITIES, Bar, Rule
+from router.policy.servable import never_asked
 
 Carries = Callable[[Rule, str, Bar], str | None]
 """Why the policy's artifact does not carry a rule's bar for a task; None where it does."""
@@ -33,15 +36,15 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
         here = ("models", position)
         for place in policy.deployments[model.id]:
             if place.api_key_env and not os.environ.get(place.api_key_env):
-                told = f"model {model.id!r}: {place.api_key_env} is not set; calls will fail"
+                told = f"model {shown(model.id)}: {place.api_key_env} is not set; calls will fail"
                 findings.append(warning(policy, (*here, "api_key_env"), told))
         for name in model.capabilities or ():
             if name not in CAPABILITIES:
                 hint = suggestion(name, CAPABILITIES)
-                told = f"model {model.id!r}: nothing asks for the capability {name!r}{hint}"
+                told = f"model {shown(model.id)}: nothing asks for the capability {shown(name)}{hint}"
                 findings.append(warning(policy, (*here, "capabilities"), told))
         if not policy.prices[model.id]:
-            told = f"model {model.id!r}: price unknown; give `price: {{input: ..., output: ...}}`"
+            told = f"model {shown(model.id)}: price unknown; give `price: {{input: ..., output: ...}}`"
             findings.append(warning(policy, here, told))
     if policy.required_tags and not any(one.lacking for one in policy.budgets.each):
         told = "nothing limits requests without them; add a budget with `scope: unallocated`"
@@ -55,7 +58,8 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
         first = next(i for i, rule in enumerate(policy.rules) if rule.cache.looks_alike)
         told = f"cache: requests that are only alike are not looked up: {reason}"
         findings.append(warning(policy, ("rules", first, "cache"), told))
-    findings += unreached(policy, now)
+    findings += [*inline_keys(policy), *slips(policy), *never_binding(policy)]
+    findings += [*unreached(policy, now), *never_asked(policy, now)]
     for i, rule in enumerate(policy.rules):
         for told in _gaps(policy, rule, now, carries):
             findings.append(Finding(level="evidence", text=policy.document.problem(("rules", i, "candidates"), told)))
@@ -82,9 +86,11 @@ def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) ->
             if set(rule.candidates) != {bar.vs}:
                 gaps.append(_drop_gap(bar, task, why))
             continue
+        found, asked = len(gaps), 0
         for name in rule.candidates:
             if policy.barred(name, now):
                 continue  # nobody asks it, whatever its evidence
+            asked += 1
             evidence = policy.evidence.get((task, name)) if task else None
             model, is_alone = policy.models[name], why is not None
             gap = evidence_gap(evidence, task=task, model=model, bar=bar, metric=metric, now=now, is_alone=is_alone)
@@ -93,6 +99,8 @@ def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) ->
                     f"candidate {name!r}: {gap}. Run: clearbar eval run SUITE --candidates {name}, "
                     f"then clearbar eval propose"
                 )
+        if asked and len(gaps) - found == asked and not rule.fallback:
+            gaps[-1] += f". Until then nobody serves task {task or 'unknown'} here: give the rule a `fallback`"
     return gaps
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,10 +119,11 @@ def _below(evidence: Evidence, bar: Bar) -> str | None:
         return f"no evidence at confidence {bar.confidence:g} (run {evidence.run_id} has {evidence.confidence:g})"
     if evidence.lower >= bar.min:
         return None
-    more = samples_for_mean(evidence.mean, bar.min, bar.confidence)
-    remedy = f"about {more} samples at this mean would carry it"
-    if more is None:
-        remedy = "no number of samples at this mean would carry it"
+    enough, right = samples_for_mean(evidence.mean, bar.min, bar.confidence), _more_right(evidence, bar)
+    alone = f"about {right} more if all of them are right" if right else "no sample can carry bar 1; lower it"
+    remedy = f"about {max(1, (enough or 0) - evidence.n)} more at this mean would carry it, {alone}"
+    if enough is None:
+        remedy = f"no number of samples at this mean would carry it, {alone}"
     elif evidence.judge is not None:  # what is unknown of the judge stays so, however many answers it scores
         remedy = "a judge scored it; `clearbar eval report` says whether samples or labels are missing"
     return (
@@ -139,6 +141,36 @@ def least_samples(bar: float, confidence: float) -> int:
         return 0
     # Less the dust of the logarithms: ln(0.1) / ln(0.1) may come out above 1.
     return max(1, math.ceil(math.log(1 - confidence) / math.log(bar) - 1e-9))
+
+
+def _more_right(evidence: Evidence, bar: Bar) -> int:
+    return more_right(evidence.mean, evidence.n, bar.min, bar.confidence)
+
+
+@lru_cache(maxsize=4096)  # asked for each candidate that is left out, of each request
+def more_right(mean: float, n: int, bar: float, confidence: float) -> int:
+    """About how many samples, all of them right, are missing to `n` of this mean; 0 where no number would do (bar 1).
+
+    By Wilson's one-sided bound (1927), and no fewer than a bar takes from nothing.
+    """
+    if bar >= 1:
+        return 0
+    z = _normal_quantile(confidence)
+
+    def reaches(more: int) -> bool:
+        total = n + more
+        p = (mean * n + more) / total
+        half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+        return (p + z * z / (2 * total) - half) / (1 + z * z / total) >= bar
+
+    most = 1
+    while not reaches(most) and most < 1 << 60:
+        most *= 2
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if reaches(middle) else (middle, most)
+    return max(most, least_samples(bar, confidence) - n)
 
 
 def samples_for_mean(mean: float, bar: float, confidence: float) -> int | None:

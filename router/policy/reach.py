@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from router.config import Path_, shown
 from router.policy.finding import Finding, warning
+from router.policy.inline_keys import hushed
 from router.policy.load import Policy
 from router.policy.regions import MOST_PIECES, Box, Reach, Region, Space, both
 from router.policy.schema import Rule
@@ -142,12 +143,12 @@ class _Search:
             asked = rule.when.budget
             scope = next((one.scope for one in self._policy.budgets.each if asked and one.name == asked.name), {})
             about = ", ".join(f"{tag}: {' or '.join(values)}" for tag, values in scope.items() if values)
-            why = f"{asked.shown()} never holds" if asked else "its conditions contradict each other"
+            why = f"{hushed(asked.shown())} never holds" if asked else "its conditions contradict each other"
             if asked and set(scope) & set(rule.when.tags):
-                why += f" where the tags are as asked; the budget is about {about}"
+                why += f" where the tags are as asked; the budget is about {hushed(about)}"
             return self._warn((*here, "budget"), f"{name} matches nothing: {why}; change or remove it")
         for i, one in enumerate(rule.when.not_):
-            words = ", ".join(one.shown()) or "always"
+            words = hushed(", ".join(one.shown()) or "always")
             alone = Reach(box=self._space.box(one), nots=())
             if not self._space.without([reach.box], alone):
                 told = f"{name} matches nothing: `not` ({words}) takes away all that it asks for; change one of the two"

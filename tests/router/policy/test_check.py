@@ -53,6 +53,13 @@ def test_what_needs_no_evidence_is_not_asked_for_any(tmp_path: Path, rest: str) 
     assert findings(tmp_path, POLICY.replace("[small, large]", f"[small, large]{rest}")) == []
 
 
+def test_a_task_that_nobody_serves_until_there_is_evidence_says_so(tmp_path: Path) -> None:
+    *_, last = findings(tmp_path, POLICY)
+    assert last.text.endswith(". Until then nobody serves task qa here: give the rule a `fallback`")
+    *_, last = findings(tmp_path, POLICY.replace("[small, large]", "[small, large], fallback: large"))
+    assert "Until then" not in last.text
+
+
 def test_a_bar_of_a_drop_needs_an_artifact_trained_with_its_model(tmp_path: Path) -> None:
     drop = POLICY.replace("{bar: 0.9}", "{bar: {max_drop: 0.02, vs: large, confidence: 0.9}}")
     (finding,) = findings(tmp_path, drop, "small", "large")
@@ -71,7 +78,7 @@ def test_a_fallback_needs_no_evidence(tmp_path: Path) -> None:
 
 def test_a_rule_for_every_task_is_checked_for_every_task(tmp_path: Path) -> None:
     text = POLICY.replace("{qa: {bar: 0.9}}", "{qa: {bar: 0.9}, sum: {bar: 0.9}}")
-    text = text.replace("when: {task: qa}", "bar: 0.8")
+    text = text.replace("when: {task: qa}", "bar: 0.8, fallback: large")
     assert [f.text.split(": ")[2] for f in findings(tmp_path, text, "small", "large")] == [
         "no evidence for task sum", "no evidence for task sum",
     ]  # fmt: skip

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from router.policy.evidence import Evidence, evidence_gap, least_samples, read_evidence, samples_for_mean
+from router.bounds import clopper_pearson_lower
+from router.policy.evidence import Evidence, evidence_gap, least_samples, more_right, read_evidence, samples_for_mean
 from router.policy.schema import Bar, ModelEntry
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -99,6 +100,27 @@ def test_least_samples_is_the_first_clopper_pearson_bound_that_reaches_the_bar(b
 def test_published_least_samples() -> None:
     # The "rule of three" and its relatives: zero failures in 59 show 95 % at confidence 95 %, in 299 show 99 %.
     assert [least_samples(bar, 0.95) for bar in (0.9, 0.95, 0.99)] == [29, 59, 299]
+
+
+@pytest.mark.parametrize(
+    ("mean", "n", "bar"), [(0.85, 100, 0.9), (0.9, 200, 0.88), (0.5, 40, 0.95), (1.0, 10, 0.9), (0.0, 5, 0.5)]
+)
+def test_what_is_missing_if_all_are_right_is_near_the_exact_bound(mean: float, n: int, bar: float) -> None:
+    more, right = more_right(mean, n, bar, 0.95), round(mean * n)
+    exact = next(k for k in range(10_000) if clopper_pearson_lower(right + k, n + k, 0.95) >= bar)
+    assert abs(more - exact) <= max(4, exact // 10)
+
+
+def test_what_is_missing_is_found_at_once_however_much_there_is() -> None:
+    assert more_right(0.5, 10**15, 0.999, 0.95) > 10**15
+    assert more_right(0.5, 10, 1.0, 0.95) == 0
+
+
+def test_a_bar_missed_says_how_many_samples_are_missing_at_this_mean_and_if_all_are_right() -> None:
+    assert gap(bar=0.88) == (
+        "below bar 0.88: mean 0.900 on n=200, lower bound 0.860; about 409 more at this mean would carry it, "
+        "about 35 more if all of them are right"
+    )
 
 
 def test_samples_for_a_mean_are_enough_and_not_far_too_many() -> None:
