@@ -210,7 +210,7 @@ def no_route(decision: Decision) -> NoRouteError:
     reasons = "; ".join(f"{candidate.model}: {candidate.reason}" for candidate in decision.candidates)
     return NoRouteError(
         f"no model may serve this request (task {decision.task.task or 'unknown'}, {decision.rule}): "
-        f"{reasons or 'add a rule without `when` to the policy'}"
+        f"{reasons or decision.data or 'add a rule without `when` to the policy'}"
     )
 
 

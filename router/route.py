@@ -59,7 +59,7 @@ def route_of(request: Request, policy: Policy, traits: Traits) -> Route:
     if position is None:
         return Route("no rule matches", "none", None)
     rule = policy.rules[position]
-    return Route(policy.rule_name(position), rule.strategy, rule)
+    return Route(policy.rule_name(position), rule.strategy if rule.candidates else "none", rule)
 
 
 def _data(policy: Policy, traits: Traits) -> RuleData:

@@ -28,14 +28,16 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     from router.spend.prices import price_on
 
     loaded = loaded_policy(path, is_shipped)
-    rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", title=str(loaded.path))
+    besides = [_besides(rule) for rule in loaded.rules]
+    more = ["besides"] if any(besides) else []
+    rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", *more, title=str(loaded.path))
     for position, rule in enumerate(loaded.rules):
         tasks: list[str | None] = [*(rule.when.task or ())] or [None]
         bars = sorted({loaded.bar_of(rule, task).shown() for task in tasks})
         rules.add_row(
             loaded.rule_name(position), _when(rule),
-            ", ".join(rule.candidates), ", ".join(bars), "\n".join([rule.strategy, *_trials(rule)]),
-            ", ".join(rule.fallback),
+            ", ".join(rule.candidates) or "nobody", ", ".join(bars) if rule.candidates else "",
+            rule.strategy if rule.candidates else "", ", ".join(rule.fallback), *([besides[position]] if more else []),
         )  # fmt: skip
     has_standing = any(entry.owner or entry.status or entry.sunset for entry in loaded.models.values())
     more = ["standing", "owner"] if has_standing else []
@@ -54,10 +56,17 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     console.print(models)
 
 
-def _trials(rule: Rule) -> list[str]:
-    """The models that get a share of its requests."""
+def _besides(rule: Rule) -> str:
+    """What holds for its requests besides who is asked, one a line."""
     each = (("canary", rule.canary), ("shadow", rule.shadow))
-    return [f"{kind} {one.model}: {one.share()}" for kind, one in each if one is not None]
+    told = [
+        rule.data.shown(),
+        *(f"{kind} {one.model}: {one.share()}" for kind, one in each if one is not None),
+        f"at most ${rule.max_cost_usd.normalize():f}" if rule.max_cost_usd is not None else "",
+        f"at most {rule.max_latency_ms:,} ms" if rule.max_latency_ms is not None else "",
+        f"cache: {rule.cache.mode}" if rule.cache.keeps else "",
+    ]
+    return "\n".join(filter(None, told))
 
 
 def _when(rule: Rule) -> str:

@@ -48,7 +48,7 @@ def contradictions(file: PolicyFile, document: Document) -> list[str]:
                 problems.append(document.problem((*here, key, "model"), told))
         problems += _own_shadow(rule, models, document, here)
         asked = rule.when.task
-        if rule.bar is None and rule.strategy != "fixed":
+        if rule.bar is None and rule.strategy != "fixed" and rule.data.refuse is None:
             if asked is None:
                 problems.append(
                     document.problem(

@@ -1,13 +1,15 @@
-"""What a rule says of its requests' data: `data: {log: none, local_only: true, regions: [eu]}`."""
+"""What a rule says of its requests' data: `data: {log: none, local_only: true, regions: [eu]}`, `{refuse: WHY}`."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from router.policy.sections import Names, Section
+from pydantic import model_validator
+
+from router.policy.sections import Name, Names, Section
 from router.types import Deployment
 
 LOCAL = "local"
@@ -32,21 +34,32 @@ class RuleData(Section):
     `localhost` or a private address, or `region: local`, for which the author vouches."""
     regions: Names | None = None
     """Only deployments whose `region` is one of these."""
+    refuse: Name | None = None
+    """Why nobody may have them; told to the caller."""
+
+    @model_validator(mode="after")
+    def _goes_nowhere(self) -> Self:
+        if self.refuse is not None and (self.local_only or self.regions is not None):
+            raise ValueError("`refuse` sends requests nowhere, `local_only` and `regions` somewhere; give one of them")
+        return self
 
     @property
     def is_bound(self) -> bool:
         """Whether it says where requests may be sent."""
-        return self.local_only or self.regions is not None
+        return self.local_only or self.regions is not None or self.refuse is not None
 
     def allows(self, place: Deployment) -> bool:
         """Whether requests may be sent to a deployment."""
+        if self.refuse is not None:
+            return False
         if self.local_only and not is_local(place):
             return False
         return self.regions is None or place.region in self.regions
 
     def where(self) -> str:
         """Where requests may be sent, in words."""
-        told = ["local only"] if self.local_only else []
+        told = [f"refused: {self.refuse}"] if self.refuse is not None else []
+        told += ["local only"] if self.local_only else []
         return ", ".join([*told, *([f"only in {' or '.join(self.regions)}"] if self.regions else [])])
 
     def shown(self) -> str:

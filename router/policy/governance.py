@@ -82,7 +82,7 @@ def _deserted(policy: Policy, now: datetime) -> Iterator[Finding]:
         names = list(dict.fromkeys([*rule.candidates, *rule.fallback]))
         for moment in (now, *ends):
             reasons = [policy.barred(name, moment) for name in names]
-            if all(reasons):
+            if names and all(reasons):
                 when = "" if moment is now else f" from {day_shown(moment)} on"
                 why = ", ".join(f"{name}: {reason}" for name, reason in zip(names, reasons, strict=True))
                 told = f"{_called(policy, i)} has nobody to ask{when}, and refuses its requests ({why})"

@@ -220,14 +220,24 @@ class RuleKeys(Section):
 class RuleEntry(RuleKeys):
     """One row of the routing table; the first that matches decides."""
 
-    candidates: Annotated[Picks, Field(min_length=1)]
-    """Ids, patterns of ids such as `gpt-*`, or {capability, tag, region}."""
+    candidates: Annotated[Picks, Field(min_length=1)] = []
+    """Ids, patterns of ids such as `gpt-*`, or {capability, tag, region}; none where `data` refuses."""
     fallback: Picks = []
     """Tried when no candidate stands or all have failed; needs no evidence."""
+
+    @model_validator(mode="after")
+    def _asks_somebody(self) -> RuleEntry:
+        asked = self.candidates or self.fallback or self.canary or self.shadow or self.verifier
+        if self.data.refuse is not None and asked:
+            raise ValueError("`data: {refuse: ...}` asks nobody; remove the rule's models")
+        if self.data.refuse is None and not self.candidates:
+            raise ValueError("key 'candidates' is missing; add it, or `data: {refuse: WHY}`")
+        return self
 
     def rule(self, models: Mapping[str, ModelEntry]) -> Rule:
         """With its models written out."""
         said = {name: getattr(self, name) for name in RuleKeys.model_fields}
+        said |= {} if self.candidates else {"strategy": "fixed"}  # who asks nobody promises nothing
         names = {"candidates": listed(self.candidates, models), "fallback": listed(self.fallback, models)}
         # Everything has been validated already; what was left out stays so.
         return Rule.model_construct(_fields_set=set(self.model_fields_set), **said, **names)

@@ -180,3 +180,23 @@ def test_a_rule_that_keeps_nothing_has_no_cache(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(POLICY.replace("log: none}", "log: none}\n    cache: exact"), encoding="utf-8")
     with pytest.raises(PolicyError, match="keeps no text, and `cache` stores answers"):
         load_policy(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize("where", sorted(PARTS))
+@pytest.mark.parametrize("pin", [None, "home"])
+def test_what_a_rule_refuses_is_sent_to_nobody_and_the_caller_hears_why(
+    tmp_path: Path, where: str, pin: str | None
+) -> None:
+    models = POLICY[: POLICY.index("tasks:")]
+    kept = "{name: kept, when: {findings: pii}, data: {refuse: it names somebody}}"
+    rules = f"rules:\n  - {kept}\n  - {{candidates: '*', bar: 0}}"
+    (tmp_path / "p.yaml").write_text(models + rules, encoding="utf-8")
+    transport = FakeTransport()
+    with router.Router(tmp_path / "p.yaml", tmp_path / "state", transport) as serving:
+        with pytest.raises(NoRouteError, match="refused: it names somebody") as caught:
+            serving.complete(**PARTS[where](PII[0]), model=pin)
+        assert transport.calls == []
+        assert caught.value.decision is not None
+        assert caught.value.decision.plan == ()
+        serving.complete([{"role": "user", "content": "hi"}], model=pin)
+    assert len(transport.calls) == 1

@@ -79,6 +79,11 @@ def _latency(before: Rule, after: Rule) -> Told:
 
 def data_changes(before: RuleData, after: RuleData) -> Told:
     """Where requests may be sent that they might not, and what is kept of them."""
+    if before.refuse != after.refuse:
+        if after.refuse is None:
+            yield "refuses its requests no more", "loosens"
+        else:
+            yield f"refuses its requests: {after.refuse}", "tightens" if before.refuse is None else None
     if before.local_only is not after.local_only:
         if after.local_only:
             yield "data stays on this machine or in a private network", "tightens"
@@ -100,7 +105,7 @@ def data_changes(before: RuleData, after: RuleData) -> Told:
             yield "nothing of the text is kept", "tightens"
         else:
             yield "text may be kept, as `data.store_text` says", "loosens"
-    yield from ((text, None) for text in other_fields(before, after, ("local_only", "regions", "log")))
+    yield from ((text, None) for text in other_fields(before, after, ("refuse", "local_only", "regions", "log")))
 
 
 def cache_changes(before: Caching, after: Caching) -> Told:

@@ -67,7 +67,7 @@ def _not_held(lost: list[str]) -> str:
 
 def _new(b: Policy, j: int, overlap: Overlap) -> Told:
     rule = b.rules[j]
-    told = f"new, for {asks(rule)}: asks {_in_turn(rule)}"
+    told = f"new, for {asks(rule)}: asks {_in_turn(rule) if rule.candidates else 'nobody'}"
     told += f", else {several(rule.fallback, 'then')}" if rule.fallback else ""
     bars = {in_words(b.bar_of(rule, task)) for task in [*(rule.when.task or ())] or [None]}
     told += f"; bar {' or '.join(sorted(bars))}" if rule.strategy != "fixed" else ""
@@ -124,6 +124,10 @@ def _gone(a: Policy, b: Policy, i: int, came_from: Mapping[int, int | None], ove
 def weaker(a: Policy, i: int, b: Policy, j: int) -> list[str]:
     """What a rule held its requests to, and another one does not."""
     rule, other = a.rules[i], b.rules[j]
+    if rule.data.refuse is not None:
+        return [] if other.data.refuse is not None else [f"refused: {rule.data.refuse}"]
+    if other.data.refuse is not None:
+        return []
     lost = ["data stays local"] if rule.data.local_only and not other.data.local_only else []
     if rule.data.regions and not (other.data.local_only and not rule.data.regions):
         allowed = other.data.regions

@@ -49,6 +49,12 @@ WITHOUT_EVIDENCE = (
     "p.yaml",
     POLICY.replace("candidates: [small], strategy: fixed", "when: {task: qa}, candidates: small"),
 )
+RULES = (
+    "p.yaml",
+    POLICY.replace("{name: all,", "{name: keys, when: {findings: secrets}, data: {refuse: keys are not sent}}\n"
+                   "  - {name: all, canary: {model: large, percent: 5%},").replace(
+        "tasks:", "  - {id: large, call: fake/large}\ntasks:"),
+)  # fmt: skip
 BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
 
 
@@ -70,6 +76,8 @@ BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
         pytest.param(BROKEN, ["policy", "check", "p.yaml"], 3, "p.yaml:5:1: unknown key 'ruels'", id="broken policy"),
         pytest.param(BROKEN, ["policy", "show", "p.yaml"], 3, "unknown key 'ruels'", id="broken policy shown"),
         pytest.param(GOOD, ["policy", "show", "p.yaml"], 0, "fake/small", id="policy shown"),
+        pytest.param(RULES, ["policy", "show", "p.yaml"], 0, "canary large: 5 % of the requests", id="canary shown"),
+        pytest.param(RULES, ["policy", "show", "p.yaml"], 0, "refused: keys are not sent", id="refusal shown"),
         pytest.param(None, ["policy", "path"], 0, "policies", id="where the shipped policies are"),
         pytest.param(BROKEN, ["ask", "hi", "--policy", "p.yaml"], 3, "unknown key 'ruels'",
                      id="asked by a broken policy"),

@@ -149,6 +149,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "a request may cost more": ("max_cost_usd: 0.05", "max_cost_usd: 0.06", "at most $0.06 instead of $0.05", LOOSENS),
     "a request may cost anything": ("    max_cost_usd: 0.05\n", "", "one request may cost anything (it was at most $0.05)", LOOSENS),
     "a request may take longer": ("2000", "3000", "models may take 3,000 ms instead of 2,000 ms", LOOSENS),
+    "nobody": ("candidates: mid, strategy: fixed, data: {regions: eu, log: none}", "data: {refuse: no, log: none}", "refuses its requests: no", TIGHTENS),
     "data may leave": ("data: {regions: eu, log: none}", "data: {regions: [eu, us], log: none}", "data goes only to eu or us instead of eu", LOOSENS),
     "text may be kept": (", log: none}", "}", "text may be kept, as `data.store_text` says", LOOSENS),
     "alike answers are not served": ("mode: on, m", "mode: shadow, m", "cache shadow instead of on", NEITHER),

@@ -61,6 +61,11 @@ MISTAKES = {
     "a model that is a word": ("- id: large", "- oops\n  - id: large", "6:5: models 'oops': must be keys and values"),
     "a task that is a number": (BAR, "0.8", "10:3: qa '0.8': must be keys and values"),
     "a price that is a number": ("price: {input: 0.1, output: 0.2}", "price: 0.1", "5:5: price '0.1': must be keys"),
+    "no candidates key": ("candidates: [small, large]", "strategy: fixed", "key 'candidates' is missing; add it, or"),
+    "refused but asked": ("[small, large]", "small\n    data: {refuse: no}", "asks nobody; remove the rule's models"),
+    "refused and somewhere": (
+        "candidates: [small, large]", "data: {refuse: no, local_only: true}", "give one of them"
+    ),
     "no candidates": ("[small, large]", "[]", "13:5: candidates: must not be empty"),
     "a value left out": (WHEN, "{task: }", "12:12: key 'task' has no value; give it one, or remove it"),
     "a key left empty": (LAST, LAST + "\nartifact:", "17:1: key 'artifact' has no value"),
