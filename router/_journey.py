@@ -13,6 +13,7 @@ from router._books import Books
 from router._caches import Caches, Visit
 from router._purse import Purse
 from router.cache.exact import Entry
+from router.canaries import IN_TIME
 from router.decide import Ruling
 from router.decisions import Decision, TaskGuess
 from router.errors import ProviderError, RouterError
@@ -193,14 +194,20 @@ class Journey:
         ]
 
     def _tell_canary(self) -> None:
-        """Say whether the model on trial answered, where it was asked and nobody broke off."""
+        """Say whether the model on trial answered, and in time, where it was asked and nobody broke off."""
         decision = self.decision
         canaries = self._books.canaries
         if canaries is None or self._canary is None or decision is None or decision.canary is None:
             return
-        ends = [one.outcome for one in self.meter.attempts if one.model == self._canary.model]
-        if "ok" in ends or "error" in ends:
-            canaries.heard(decision.canary, "errors", float("ok" in ends), 1 - self._canary.rollback.errors)
+        rollback = self._canary.rollback
+        asked = {one.outcome: one for one in self.meter.attempts if one.model == self._canary.model}
+        if "ok" in asked or "error" in asked:
+            canaries.heard(decision.canary, "errors", float("ok" in asked), 1 - rollback.errors)
+        answered = asked.get("ok")
+        is_timed = answered is not None and answered in self._answering and not self.request.stream
+        if answered is not None and is_timed and rollback.latency_ms is not None:
+            is_in_time = answered.latency_s * 1_000 <= rollback.latency_ms
+            canaries.heard(decision.canary, "latency", float(is_in_time), IN_TIME)
 
     def _keep_text(self, payload: Mapping[str, Any]) -> None:
         if self._books.texts is not None and self.decision is not None and not self._is_quiet:

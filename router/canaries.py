@@ -1,4 +1,4 @@
-"""How canaries fare: two sequential tests each, whose state is in the ledger, for all processes that share it."""
+"""How canaries fare: sequential tests, whose state is in the ledger, for all processes that share it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from router.spend.ledger import Ledger
 
 CanaryOf = Callable[[str], str | None]
 """Why a canary was rolled back; None while it goes on."""
-TESTS = ("errors", "quality")
+Test = Literal["errors", "quality", "latency"]
+TESTS: tuple[Test, ...] = get_args(Test)
+IN_TIME = 0.95
+"""Share of its answers that a canary has to give in time, where its policy says what that is."""
 
 
 def never_stopped(name: str) -> None:
@@ -30,12 +33,12 @@ class Canaries:
         rows = self._ledger.rows("SELECT why FROM canaries WHERE name = ?", (name,))
         return rows[0]["why"] if rows else None
 
-    def heard(self, name: str, test: Literal["errors", "quality"], score: float, promise: float) -> None:
-        """Take in one request's end (1: answered, 0: not) or one score, and roll back where the test says so.
+    def heard(self, name: str, test: Test, score: float, promise: float) -> None:
+        """Take in a request's end (1: answered, or in time; 0: not) or a score, and roll back where the test says so.
 
         Args:
             name: of the canary, `Canary.key`.
-            test: which of the two.
+            test: which of them.
             score: from 0 to 1.
             promise: least mean of the scores.
         """
@@ -60,7 +63,7 @@ class Canaries:
         """Every canary that has been asked: since when, how it fares, and why it was rolled back."""
         found = []
         for row in self._ledger.rows("SELECT * FROM canaries ORDER BY name"):
-            told = {name: json.loads(row[name]) if row[name] else None for name in TESTS}
+            told: dict[str, Any] = {name: json.loads(row[name]) if row[name] else None for name in TESTS}
             found.append({
                 "name": row["name"], "started_us": row["started_us"], "stopped_us": row["stopped_us"],
                 "why": row["why"],
@@ -79,4 +82,6 @@ def _why(test: str, mean: float | None, n: int, promise: float) -> str:
     found = 0.0 if mean is None else mean
     if test == "errors":
         return f"{1 - found:.0%} of {n} requests without its answer, above {1 - promise:.0%}"
+    if test == "latency":
+        return f"{1 - found:.0%} of {n} answers too late, above {1 - promise:.0%}"
     return f"mean score {found:.2f} of {n}, below {promise:g}"

@@ -35,6 +35,8 @@ def status(ctx: click.Context, state: Path | None, as_json: bool) -> None:
             click.echo(f"  {one['errors']['n']} requests, {1 - one['errors']['mean']:.1%} without its answer")
         if one["quality"]:
             click.echo(f"  {one['quality']['n']} scores, mean {one['quality']['mean']:.3f}")
+        if one["latency"]:
+            click.echo(f"  {one['latency']['n']} answers, {1 - one['latency']['mean']:.1%} too late")
         if one["why"]:
             click.echo(f"  {one['why']}; start it again with: clearbar policy canary reset {one['name']!r}")
     if not found and not as_json:

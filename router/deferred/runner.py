@@ -22,6 +22,7 @@ from router.decide import Ruling
 from router.deferred.forms import read_decision, read_deployment, read_request
 from router.deferred.queue import Batch, Queue, Row
 from router.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError, RateLimitedError, RouterError
+from router.policy import OFF
 from router.spend.budget import Denial
 from router.spend.meter import output_cap, unbounded
 from router.spend.prices import STANDARD, Price
@@ -132,7 +133,10 @@ class Runner:
         request = read_request(row.request)
         journey = Journey(request, self._kit.books, self._kit.caches, is_async=False)
         # What the rule says of caches and data holds as of now; a pinned model may be gone from the policy by now.
-        ruling = replace(self._kit.decide(replace(request, model=None)), decision=read_decision(row.decision or ""))
+        decision = read_decision(row.decision or "")
+        ruling = replace(self._kit.decide(replace(request, model=None)), decision=decision)
+        if decision.canary is not None:  # also of one that was rolled back meanwhile: its answer is kept for nobody
+            ruling = replace(ruling, canary=self._kit.policy.canaries.get(decision.canary), caching=OFF, session=None)
         journey.follow(ruling, {call.model: (), **self._kit.policy.prices})
         journey.meter.held_usd = None if row.held is None else Decimal(row.held)
         payload = {**body, "service_tier": TIER}

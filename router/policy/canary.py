@@ -1,4 +1,4 @@
-"""What a rule says of a model on trial: `canary: {model, percent, by, rollback: {errors, quality}}`."""
+"""What a rule says of a model on trial: `canary: {model, percent, by, rollback: {errors, quality, latency_ms}}`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class Rollback(Section):
     """More of its requests than this end without an answer of its."""
     quality: Annotated[float, Field(gt=0, le=1)] | None = None
     """The mean score that feedback gives its answers is below this."""
+    latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    """More than 5 % of its answers take longer. Streams are left out: they end when their reader likes."""
 
 
 class Canary(Trial):

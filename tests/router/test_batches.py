@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from loopback import Provider, reply, status
 
 import router
+from router.canaries import Canaries
 from router.cli import cli
 from router.deferred.runner import Ran
 
@@ -376,3 +377,48 @@ def sums(one: router.Router) -> tuple[Decimal, int]:
     """Settled dollars and what is still held."""
     (row,) = one.ledger.rows("SELECT SUM(settled) AS settled, SUM(held) AS held FROM balances")
     return Decimal(row["settled"] or 0) / 10**12, row["held"]
+
+
+def test_what_a_canary_says_in_a_batch_is_kept_for_nobody_even_if_it_was_rolled_back_meanwhile(
+    make: Make, provider: Provider
+) -> None:
+    one = make()
+    path = one.policy.path
+    text = path.read_text(encoding="utf-8").replace(
+        "{name: all, candidates: [cheap], strategy: fixed}",
+        "{name: all, candidates: [plain], strategy: fixed, cache: exact, canary: {model: cheap, percent: 100%}}",
+    )
+    path.write_text(text, encoding="utf-8")
+    one.reload()
+    provider.always("cheap", reply("of the canary"))
+    provider.batches.state = "completed"
+    ticket = one.submit(HI)
+    assert one.run_batches() == Ran(sent=1, open=1)
+    canaries = Canaries(one.ledger)
+    while canaries.stopped("all/cheap") is None:
+        canaries.heard("all/cheap", "errors", 0.0, 0.95)
+    assert one.run_batches() == Ran(settled=1)
+    assert (done := ticket.result()) is not None
+    assert (done.text, done.decision.canary) == ("of the canary", "all/cheap")
+    assert one.complete(HI).model == "plain"
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["by a batch", "live"])
+def test_a_request_that_can_wait_has_no_shadow(make: Make, provider: Provider, tmp_path: Path, is_late: bool) -> None:
+    one = make()
+    path = one.policy.path
+    text = path.read_text(encoding="utf-8").replace(
+        "{name: all, candidates: [cheap], strategy: fixed}",
+        "{name: all, candidates: [cheap], strategy: fixed, shadow: {model: plain, percent: 100%}}",
+    )
+    path.write_text(text, encoding="utf-8")
+    one.reload()
+    provider.batches.state = "completed"
+    ticket = one.submit(HI)
+    if is_late:
+        pass_time(tmp_path)
+    one.run_batches()
+    one.run_batches()
+    assert ticket.result() is not None
+    assert one._shadows.settle(10)
+    assert provider.requests_for("plain") == []

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from loopback import Provider, stall
 
 import router
 from router import FakeTransport
@@ -18,6 +23,7 @@ from router.errors import PolicyError, ProviderUnavailableError
 from router.policy import load_policy
 from router.policy.canary import Canary
 from router.reproduce import reproduce
+from router.transports.dispatch import DispatchTransport
 
 POLICY = """\
 version: 1
@@ -41,16 +47,17 @@ Make = Callable[..., router.Router]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Any:
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("CLEARBAR_KEY", "k")
     made: list[router.Router] = []
 
-    def build(*changes: tuple[str, str], **replies: Any) -> router.Router:
+    def build(*changes: tuple[str, str], transport: Any = None, **replies: Any) -> router.Router:
         text = POLICY
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
         (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
-        made.append(router.Router(tmp_path / "p.yaml", tmp_path / "state", FakeTransport(replies)))
+        made.append(router.Router(tmp_path / "p.yaml", tmp_path / "state", transport or FakeTransport(replies)))
         return made[-1]
 
     yield build
@@ -176,3 +183,82 @@ def test_each_mistake_is_one_line_with_its_remedy(tmp_path: Path, canary: str, t
         load_policy(tmp_path / "p.yaml")
     assert len(caught.value.problems) == 1, caught.value.problems
     assert told in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("way", ["stream", "async", "async stream"])
+def test_however_it_is_asked_it_is_watched(make: Make, way: str) -> None:
+    serving = make(new=ProviderUnavailableError("down"))
+
+    async def once() -> Any:
+        done = await serving.acomplete(HI, customer=DRAWN, patience_s=0, cache="no-cache", stream="stream" in way)
+        if "stream" in way:
+            async for _ in done:
+                pass
+        return getattr(done, "completion", done)
+
+    def plainly() -> Any:
+        done = serving.complete(HI, customer=DRAWN, patience_s=0, cache="no-cache", stream=True)
+        list(done)
+        return done.completion
+
+    done = [plainly() if way == "stream" else asyncio.run(once()) for _ in range(25)]
+    assert {one.model for one in done} == {"old"}
+    assert (done[0].decision.canary, done[-1].decision.canary) == ("chat/new", None)
+    assert Canaries(serving.ledger).stopped("chat/new") is not None
+
+
+def test_a_stream_that_it_answers_counts_for_it(make: Make) -> None:
+    serving = make()
+    list(serving.complete(HI, customer=DRAWN, stream=True))
+    (told,) = Canaries(serving.ledger).standing()
+    assert told["errors"] == {"n": 1, "mean": 1.0}
+
+
+def test_another_process_sees_at_once_that_it_was_rolled_back(make: Make, tmp_path: Path) -> None:
+    serving = make(("percent: 50%, by: customer", "percent: 100%"), new=ProviderUnavailableError("down"))
+    script = (
+        "import sys, router\n"
+        "one = router.Router(sys.argv[1], sys.argv[2], router.FakeTransport())\n"
+        "for line in sys.stdin:\n"
+        "    print(one.complete([{'role': 'user', 'content': line}], cache='no-cache').model, flush=True)\n"
+    )
+    root = str(Path(router.__file__).parents[1])
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "p.yaml"), str(tmp_path / "state")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+
+    def asked() -> str:
+        assert child.stdin is not None and child.stdout is not None
+        print("hello", file=child.stdin, flush=True)
+        return child.stdout.readline().strip()
+
+    try:
+        assert asked() == "new"
+        while Canaries(serving.ledger).stopped("chat/new") is None:
+            serving.complete(HI, patience_s=0, cache="no-cache")
+        assert asked() == "old"
+    finally:
+        child.communicate()
+
+
+@pytest.mark.parametrize(("latency_ms", "is_stopped"), [(1, True), (60_000, False)])
+def test_slow_answers_roll_it_back(make: Make, provider: Provider, latency_ms: int, is_stopped: bool) -> None:
+    provider.always("new", stall(0.01))
+    serving = make(
+        ("quality: 0.7", f"latency_ms: {latency_ms}"),
+        ("call: openai/new", f"call: openai/new, api_base: '{provider.url}', api_key_env: CLEARBAR_KEY"),
+        transport=DispatchTransport(),
+    )
+    for _ in range(25):
+        done = serving.complete(HI, customer=DRAWN, cache="no-cache")
+        if done.decision.canary is None:
+            break
+    (told,) = Canaries(serving.ledger).standing()
+    assert (told["why"] is not None) is is_stopped
+    assert told["errors"]["mean"] == 1.0
+    if is_stopped:
+        assert told["why"].endswith("answers too late, above 5%")
+    list(serving.complete(HI, customer=DRAWN, stream=True))
+    (again,) = Canaries(serving.ledger).standing()
+    assert again["latency"] == told["latency"]  # a stream ends when its reader likes

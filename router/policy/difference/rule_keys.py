@@ -176,6 +176,13 @@ def canary_changes(before: Canary | None, after: Canary | None) -> Told:
                 f"the trial ends below a mean score of {plain(new.quality)}, before {plain(old.quality)}",
                 ("loosens" if looser else "tightens"),
             )
+        if old.latency_ms != new.latency_ms:
+            late = ["nothing" if one is None else f"{one:,} ms" for one in (new.latency_ms, old.latency_ms)]
+            looser = new.latency_ms is None or (old.latency_ms is not None and new.latency_ms > old.latency_ms)
+            yield (
+                f"the trial ends on answers that take longer than {late[0]}, before {late[1]}",
+                ("loosens" if looser else "tightens"),
+            )
         yield from ((f"trial: {text}", None) for text in other_fields(before, after, ("model", "percent", "rollback")))
 
 

@@ -159,6 +159,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "a larger trial": ("percent: 5%", "percent: 20%", "large on trial for 20 % instead of 5 %", LOOSENS),
     "a shadow": ("candidates: large, bar: 0.8", "candidates: large, bar: 0.8, shadow: {model: mid, percent: 5%}", "mid is asked in the shadow, too: 5 % of the requests", LOOSENS),
     "a trial that ends later": ("rollback: {errors: 5%", "rollback: {errors: 10%", "the trial ends at 10 % errors, before at 5 %", LOOSENS),
+    "a trial that may be slow": ("quality: 0.8}}", "quality: 0.8, latency_ms: 3000}}", "the trial ends on answers that take longer than 3,000 ms, before nothing", TIGHTENS),
     "a trial without a bar": (", quality: 0.8", "", "the trial ends below a mean score of nothing, before 0.8", LOOSENS),
     "a key without words of its own": ("max_cost_usd: 0.05", "max_cost_usd: 0.05\n    sticky: run_id", "rule 'work': `sticky` is {by: run_id} now", NEITHER),
     "a test goes": (POLICY[POLICY.index("tests:") :], "", "tests: removed: 'all goes to large'", LOOSENS),
