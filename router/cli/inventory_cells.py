@@ -117,5 +117,10 @@ def markdown_cell(text: str) -> str:
     >>> markdown_cell("a|b <b>*")
     'a\\|b &lt;b&gt;\\*'
     """
-    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = (
+        " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split())
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
     return re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", flat)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from router.cli.models_card import card
 from router.transports import catalogue, weights
 
 SMALL = ("smollm2-135m", "qwen2.5-coder-0.5b")
@@ -14,7 +15,10 @@ SMALL = ("smollm2-135m", "qwen2.5-coder-0.5b")
 
 @click.group()
 def models() -> None:
-    """Fetch, list and stop the models that run on this machine."""
+    """Models that run on this machine: fetch, list and stop them; and the card of any model of the policy."""
+
+
+models.add_command(card)
 
 
 @models.command()

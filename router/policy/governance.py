@@ -25,13 +25,20 @@ def governed(policy: Policy, now: datetime) -> list[Finding]:
 
 def rules_asking(policy: Policy, model: str) -> list[int]:
     """Positions of the rules in which a model has a part, as whatever."""
-    return [i for i, rule in enumerate(policy.rules) if model in _asked(rule)]
+    return [i for i, rule in enumerate(policy.rules) if any(name == model for _, name in parts(rule))]
 
 
-def _asked(rule: Rule) -> set[str]:
-    others = [rule.verifier, rule.bar.vs if rule.bar else None]
-    others += [trial.model for trial in (rule.canary, rule.shadow) if trial is not None]
-    return {*rule.candidates, *rule.fallback, *(name for name in others if name is not None)}
+def parts(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Whom a rule may ask, and as what."""
+    yield from (("candidate", name) for name in rule.candidates)
+    yield from (("fallback", name) for name in rule.fallback)
+    if rule.verifier is not None:
+        yield "verifier", rule.verifier
+    for part, one in (("canary", rule.canary), ("shadow", rule.shadow)):
+        if one is not None:
+            yield part, one.model
+    if rule.bar is not None and rule.bar.vs is not None:
+        yield "reference", rule.bar.vs
 
 
 def _named(policy: Policy, now: datetime) -> Iterator[Finding]:
