@@ -83,17 +83,19 @@ def _ending(policy: Policy, now: datetime) -> Iterator[Finding]:
 
 
 def _deserted(policy: Policy, now: datetime) -> Iterator[Finding]:
-    """Rules that have nobody to ask, now or after a sunset that is near."""
+    """Rules that will have nobody to ask after a sunset that is near; those that have nobody now are told elsewhere."""
     ends = sorted({one.sunset for one in policy.standings.values() if one.sunset and now < one.sunset <= now + NOTICE})
     for i, rule in enumerate(policy.rules if policy.standings else ()):
         names = list(dict.fromkeys([*rule.candidates, *rule.fallback]))
-        for moment in (now, *ends):
+        if all(policy.barred(name, now) for name in names):
+            continue
+        for moment in ends:
             reasons = [policy.barred(name, moment) for name in names]
-            if names and all(reasons):
-                when = "" if moment is now else f" from {day_shown(moment)} on"
+            if all(reasons):
                 why = ", ".join(f"{name}: {reason}" for name, reason in zip(names, reasons, strict=True))
-                told = f"{_called(policy, i)} has nobody to ask{when}, and refuses its requests ({why})"
-                yield warning(policy, ("rules", i, "candidates"), f"{told}; add a candidate or a fallback")
+                told = f"{_called(policy, i)} has nobody to ask from {day_shown(moment)} on ({why})"
+                told += ", and refuses its requests; add a candidate or a fallback"
+                yield warning(policy, ("rules", i, "candidates"), told)
                 break
 
 

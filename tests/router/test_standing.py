@@ -289,8 +289,8 @@ def test_a_sunset_that_is_near_names_the_rules_that_ask_it_and_those_that_nobody
     assert warnings(tmp_path, SUNSET, TWO) == [
         ":4:65: model 'large' has its sunset 2026-10-01, in 10 days; owner: search team: rule 'a', rule 'b' still ask "
         "it",
-        ":7:32: rule 'a' has nobody to ask from 2026-10-01 on, and refuses its requests (large: sunset 2026-10-01 has "
-        "passed; owner: search team); add a candidate or a fallback",
+        ":7:32: rule 'a' has nobody to ask from 2026-10-01 on (large: sunset 2026-10-01 has passed; owner: search "
+        "team), and refuses its requests; add a candidate or a fallback",
         OWNED,
     ]
     assert warnings(tmp_path, SUNSET, TWO, END - timedelta(days=30, seconds=1)) == [OWNED]
@@ -311,9 +311,9 @@ def test_a_sunset_that_is_near_names_the_rules_that_ask_it_and_those_that_nobody
     ids=["over", "banned", "on trial"],
 )
 def test_what_nobody_asks_is_told_where_a_rule_names_it(tmp_path: Path, said: str, why: str) -> None:
-    named, deserted, unowned = warnings(tmp_path, said, TWO, END)  # and nothing of the pattern in rule b
+    deserted, named, unowned = warnings(tmp_path, said, TWO, END)  # and nothing of the pattern in rule b
     assert named == f":7:45: candidate 'large' is never asked ({why}"
-    assert deserted.startswith(":7:32: rule 'a' has nobody to ask, and refuses its requests (large: ")
+    assert deserted.startswith(":7:5: nobody is left to serve this rule")
     assert unowned == OWNED
     parts = (
         "rules: [{candidates: [small], bar: 0, strategy: cascade, verifier: large, canary: {model: large, percent: 5}}]"
