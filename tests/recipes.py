@@ -17,10 +17,11 @@ RECIPES = ROOT / "policies/recipes"
 
 
 def section(name: str) -> str:
-    """The part of the page that has the recipe of this name."""
-    shipped = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
-    parts = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    (found,) = [part for part in parts if f"```yaml\n{shipped}```" in part]
+    """The part of the page that has the recipe of this name, as the list at its beginning says."""
+    text = PAGE.read_text(encoding="utf-8")
+    ((anchor,),) = (re.findall(rf"^\| \[{name}\]\(#([\w-]+)\)", text, flags=re.MULTILINE),)
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    (found,) = [part for part in parts if part.partition("\n")[0].lower().replace(" ", "-") == anchor]
     return found
 
 
@@ -57,8 +58,8 @@ class Reader:
         self._commands = [block.splitlines() for block in blocks(text, "bash")]
         for language in ("yaml", "python"):
             for block in blocks(text, language):
-                if named := re.match(r"# ([\w/]+\.\w+)\n", block):
-                    (folder / named[1]).parent.mkdir(exist_ok=True)
+                if named := re.match(r"# ([\w./]+\.\w+)\n", block):
+                    (folder / named[1]).parent.mkdir(parents=True, exist_ok=True)
                     (folder / named[1]).write_text(block, encoding="utf-8")
         self._rules = [block for block in blocks(text, "yaml") if block.startswith("# in place of ")]
 
@@ -91,16 +92,29 @@ class Reader:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == (int(told[1]) if told else code), f"{line}\n{done.stdout}\n{done.stderr}"
-        if self._home is not None and self.policy.is_file():  # their server listens elsewhere than the page's
-            text = self.policy.read_text(encoding="utf-8")
-            self.policy.write_text(text.replace("http://127.0.0.1:11434/v1", self._home.url), encoding="utf-8")
+        self._move_home()
         return done.stdout + done.stderr
 
-    def use(self, code: str) -> str:
+    def _move_home(self) -> None:
+        """Put the address of their own server in the place of the page's."""
+        for path in self.policy.parent.glob("*.yaml") if self._home is not None else ():
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("http://127.0.0.1:11434/v1", self._home.url), encoding="utf-8")
+
+    def codes(self, lines: list[str], **environ: str) -> list[int]:
+        """Run lines with more in the environment, whatever they end with; returns their exit codes."""
+        return [
+            subprocess.run(
+                ["sh", "-c", line], cwd=self.folder, env={**self._environ, **environ}, check=False
+            ).returncode
+            for line in lines
+        ]
+
+    def use(self, code: str, **environ: str) -> str:
         """Run the app of the page; returns what it printed."""
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=self._environ, capture_output=True, text=True,
-            check=False,
+            [sys.executable, "-c", code], cwd=self.folder, env={**self._environ, **environ}, capture_output=True,
+            text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -43,7 +43,7 @@ def never_asked(policy: Policy, now: datetime) -> list[Finding]:
                 stands = stands or (why is None and not policy.barred(name, now))
                 if key == "candidates" and (cap := caps[asked]) is not None:
                     kept.append((name, *cap))
-        if not stands:
+        if not stands and rule.data.refuse is None:
             told = "nobody is left to serve this rule, and its requests fail; change its conditions, or its models"
             findings.append(warning(policy, here, told))
         if kept:

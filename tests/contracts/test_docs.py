@@ -133,6 +133,14 @@ def test_every_shipped_policy_loads(path: Path) -> None:
     assert load_policy(path).rules
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "policies/recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_recipes_lack_nothing_but_keys_and_evidence(path: Path) -> None:
+    from router.policy import check
+
+    findings = check(load_policy(path))
+    assert [one.text for one in findings if one.level == "warning" and "is not set" not in one.text] == []
+
+
 def test_the_shipped_policys_own_tests_hold_and_meet_every_rule() -> None:
     policy = load_policy(ROOT / "policies/default.yaml")
     tried = try_policy(policy, None, NOW)

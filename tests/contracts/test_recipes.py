@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from loopback import Provider, Step, reply
 from recipes import PAGE, RECIPES, Reader, blocks
 
+from router.outcomes import write_outcomes
 from router.policy import load_policy
 
 PII, SECRET = "ruth@corp.example", "swordfish99x"  # not those of the policy, whose text the ledger keeps
@@ -142,9 +144,11 @@ def test_move_task_moves_it_when_the_second_file_is_merged(tmp_path: Path, provi
     assert reader.use(ask) == "large\n"
     said = reader.follow()
     assert "needs at least 19 samples" in said
-    assert "3 of 3 tests hold" in said
-    assert "asked first: small 100%" in said
-    assert "instead of large" in (tmp_path / "extract.diff").read_text(encoding="utf-8")
+    reviewed = reader.follow()
+    assert "3 of 3 tests hold, 2 of 2 rules are met" in reviewed
+    assert "new, for extract: asks the cheapest with evidence of small and large, else large" in reviewed
+    assert "held: quality drop at most 0.1" in reviewed
+    assert "asked after: small 100%" in reviewed
     reader.follow()
     assert reader.use(ask) == "small\n"
 
@@ -174,3 +178,65 @@ def test_canary_is_met_by_some_rolls_itself_back_and_is_promoted(tmp_path: Path,
     reader.edit()
     reader.follow()
     assert set(served("range(5)", "1.0")) == {"new"}
+
+    reader.edit()
+    assert "shadow" in reader.run("clearbar policy show")
+    asks = "import chat, router\nfor i in range(150): chat.answer(f'Hello {i}.', f'customer {i}')\n"
+    assert reader.use(asks + "print(chat.answer('Hello.', 'acme').model)") == "current\n"
+    assert "chat/new: " in (said := reader.follow())
+    assert "the same answer: " in said
+
+
+def test_environments_differ_in_models_and_money_and_share_their_guards(
+    tmp_path: Path, provider: Provider, home: Provider
+) -> None:
+    reader = Reader("environments", tmp_path, provider, home)
+    said = reader.follow()
+    assert said.count("3 of 3 tests hold, 3 of 3 rules are met") == 2
+    assert "limit_usd: 20" in said
+    ask = "import router; print(*(router.complete([{'role': 'user', 'content': text}]).model for text in %r))"
+    texts = ["Hello.", f"Mail {PII}."]
+    assert reader.use(ask % texts, CLEARBAR_ENV="dev") == "small home\n"
+    assert reader.use(ask % texts, CLEARBAR_ENV="prod") == "large home\n"
+    assert PII.encode() not in b"".join(one.raw for one in provider.requests)
+
+
+def test_a_review_lets_a_good_change_pass_and_stops_one_that_opens_a_guard(tmp_path: Path, provider: Provider) -> None:
+    reader = Reader("review", tmp_path, provider)
+    rows = [
+        {"query_id": str(i), "task": "chat", "prompt": f"Hello {i}.", "model": model, "quality": float(i % 10 > 0),
+         "response": "Hi.", "input_tokens": 10, "output_tokens": 10, "cost_usd": 0.001}
+        for i in range(300) for model in ("home", "hosted")
+    ]  # fmt: skip
+    write_outcomes(tmp_path / "outcomes.parquet", rows)
+    (workflow,) = (tmp_path / ".github/workflows").iterdir()
+    steps = [step["run"] for step in yaml.safe_load(workflow.read_text())["jobs"]["review"]["steps"] if "run" in step]
+    assert steps.pop(0) == "pip install clearbar"
+    reader.run("clearbar init --recipe keep-home")
+    for line in ("init -q -b main", "add .", "-c user.name=a -c user.email=a@b.example commit -qm table",
+                 "update-ref refs/remotes/origin/main main"):  # fmt: skip
+        reader.run(f"git {line}")
+
+    def review(old: str, new: str) -> tuple[list[int], str]:
+        table = (RECIPES / "keep-home.yaml").read_text(encoding="utf-8")
+        assert old in table
+        reader.policy.write_text(table.replace(old, new), encoding="utf-8")
+        summary = tmp_path / "summary.md"
+        summary.unlink(missing_ok=True)
+        codes = reader.codes(steps, GITHUB_BASE_REF="main", GITHUB_STEP_SUMMARY=str(summary))
+        reader.run("git worktree remove --force ../before; git worktree prune")
+        return codes, summary.read_text(encoding="utf-8")
+
+    codes, summary = review("    fallback: [home]\n", "    fallback: [home]\n    max_latency_ms: 60000\n")
+    assert codes == [0] * 5
+    assert "60,000 ms" in summary
+    reader.follow()
+    above = "rules:\n  - {name: hurry, when: {task: mail}, candidates: hosted, strategy: fixed}\n  # "
+    for old, new, lost in [
+        ("rules:  ", above, "takes requests before 'secrets go nowhere' does"),
+        ("    data: {local_only: true, log: none}\n", "", "data may leave this machine"),
+    ]:
+        codes, summary = review(old, new)
+        assert codes == [0, 1, 0, 0, 0]
+        assert "Loosens a protection" in summary
+        assert lost in summary
