@@ -166,6 +166,7 @@ def test_a_rule_is_named_with_the_file_it_stands_in(tmp_path: Path) -> None:
 
 TASKS, TEAMS = ["qa", "sum", None], ["red", "blue", None]
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
 CLOCKS = [NOW, datetime(2026, 3, 7, 20, tzinfo=UTC)]  # Monday morning, Saturday night
 SIZES = [3, 50, 5_000]
 CONDITIONS = st.lists(
@@ -189,10 +190,10 @@ def _nots(each: list[str]) -> list[str]:
 
 def requests() -> Iterator[Traits]:
     """One request of each kind that such rules can tell apart."""
-    for task, team, tools, picture, size, now in itertools.product(
-        TASKS, TEAMS, (False, True), (False, True), SIZES, CLOCKS
+    for task, team, tools, media, size, now in itertools.product(
+        TASKS, TEAMS, (False, True), ([], [PICTURE], [SOUND]), SIZES, CLOCKS
     ):
-        content: Any = [{"type": "text", "text": "hi"}, *([PICTURE] if picture else [])]
+        content: Any = [{"type": "text", "text": "hi"}, *media]
         request = Request(
             id="r", messages=({"role": "user", "content": content},), params={"tools": [{}]} if tools else {},
             tags=Tags(team=team),
