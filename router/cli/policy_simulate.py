@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from router.types import to_json
 
 if TYPE_CHECKING:
     from router.simulate import Simulated
+    from router.simulate.party import Party
 
 NOT_ENOUGH_EVIDENCE = 2
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -36,9 +39,9 @@ class Share(click.ParamType[float]):
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--against", type=click.Path(path_type=Path), help="The policy that is; with --ledger by default what "
-                                                                "was done.")  # fmt: skip
+@click.argument("after", metavar="POLICY")
+@click.option("--against", "before", metavar="POLICY", help="The policy that is; with --ledger by default what was "
+                                                           "done.")  # fmt: skip
 @click.option("--outcomes", multiple=True, type=FILE, help="Recorded outcomes (Parquet, JSONL, CSV); may be repeated.")
 @click.option("--ledger", "state", type=click.Path(path_type=Path), help="State folder of past requests.")
 @click.option("--since", "since_us", type=Moment(), help="With --ledger: from then on (UTC); default 30 days ago.")
@@ -55,26 +58,29 @@ class Share(click.ParamType[float]):
 @click.option("--markdown", is_flag=True, help="A comment for a pull request.")
 @click.pass_context
 def simulate(
-    ctx: click.Context, path: Path, against: Path | None, outcomes: tuple[Path, ...], state: Path | None,
+    ctx: click.Context, after: str, before: str | None, outcomes: tuple[Path, ...], state: Path | None,
     since_us: int | None, until_us: int | None, names: tuple[str, ...], by: str, count: int | None,
     max_cost_change: float | None, max_quality_drop: float | None, max_latency_change: float | None,
     max_denied: float | None, as_json: bool, markdown: bool,
 ) -> None:  # fmt: skip
-    """Say what a policy would change on past requests: 0 gates held, 1 one failed, 2 one cannot be told."""
+    """Say what a policy would change on past requests: 0 gates held, 1 one failed, 2 one cannot be told.
+
+    Each POLICY is a file, or REV:PATH as git takes it: clearbar policy simulate policies/default.yaml --against
+    main:policies/default.yaml --outcomes outcomes.parquet
+    """
     if bool(outcomes) == (state is not None):
         raise click.UsageError("give --outcomes FILE or --ledger STATE, one of them")
-    if outcomes and against is None:
-        raise click.UsageError("--outcomes needs --against POLICY")
     if as_json and markdown:
         raise click.UsageError("give --json or --markdown, one of them")
     from router.simulate import Limits, compare, judge
     from router.simulate.gates import exit_code
 
     if state is None:
-        assert against is not None  # noqa: S101  asked before
-        found = _on_outcomes(path, against, outcomes, named_values(names, "--model", "ID=NAME"))
+        if before is None:
+            raise click.UsageError("--outcomes needs --against POLICY")
+        found = _on_outcomes(after, before, outcomes, named_values(names, "--model", "ID=NAME"))
     else:
-        found = _on_ledger(path, against, state, since_us, until_us)
+        found = _on_ledger(after, before, state, since_us, until_us)
     if not found.pairs:
         left = "".join(f"; left out: {n:,} ({why})" for why, n in found.left.items() if n)
         click.echo(f"no request to simulate{left}", err=True)
@@ -88,35 +94,53 @@ def simulate(
                     denied=max_denied)  # fmt: skip
     gates = judge(result, limits)
     if as_json:
-        click.echo(to_json({"policy": str(path), "against": str(against) if against else None, "comparison": result,
-                            "gates": gates, "exit_code": exit_code(gates)}))  # fmt: skip
+        click.echo(to_json({"policy": after, "against": before, "comparison": result, "gates": gates,
+                            "exit_code": exit_code(gates)}))  # fmt: skip
     else:
         from router.cli.simulate_tables import as_markdown, as_text
 
         shown = as_markdown if markdown else as_text
-        click.echo(shown(str(path), str(against) if against else "what was done", result, gates))
+        click.echo(shown(after, before or "what was done", result, gates))
+        if markdown and before is not None:
+            click.echo(_difference(before, after), nl=False)
     ctx.exit(exit_code(gates))
 
 
-def _on_outcomes(path: Path, against: Path, files: tuple[Path, ...], names: dict[str, str]) -> Simulated:
+def _on_outcomes(after: str, before: str, files: tuple[Path, ...], names: dict[str, str]) -> Simulated:
     from router.outcomes import read_outcomes
     from router.simulate.outcomes import from_outcomes
-    from router.simulate.party import Party
 
-    table = read_outcomes(*files, merges_repeats=True)
-    return from_outcomes(table, Party.load(against), Party.load(path), datetime.now(UTC), names)
+    with _party(before) as old, _party(after) as new:
+        return from_outcomes(read_outcomes(*files, merges_repeats=True), old, new, datetime.now(UTC), names)
 
 
-def _on_ledger(
-    path: Path, against: Path | None, state: Path, since_us: int | None, until_us: int | None
-) -> Simulated:  # fmt: skip
-    from router.simulate.party import Party
+def _on_ledger(after: str, before: str | None, state: Path, since_us: int | None, until_us: int | None) -> Simulated:
     from router.simulate.traffic import from_ledger
 
     now = datetime.now(UTC)
     if since_us is None:
         since_us = int((now - timedelta(days=30)).timestamp() * 1e6)
-    with open_ledger(state) as ledger:
+    with ExitStack() as stack:
+        new = stack.enter_context(_party(after))
+        old = None if before is None else stack.enter_context(_party(before))
+        ledger = stack.enter_context(open_ledger(state))
         say_what_is_archived(ledger, since_us, until_us)
-        before = Party.load(against) if against is not None else None
-        return from_ledger(ledger, before, Party.load(path), now, state, since_us=since_us, until_us=until_us)
+        return from_ledger(ledger, old, new, now, state, since_us=since_us, until_us=until_us)
+
+
+@contextmanager
+def _party(given: str) -> Iterator[Party]:
+    from router.cli.policy_diff import opened
+    from router.simulate.party import Party
+
+    with opened(given) as found:
+        yield Party.of(found.policy)
+
+
+def _difference(before: str, after: str) -> str:
+    """What changes, in words, folded away under the figures."""
+    from router.cli.policy_diff import compared
+    from router.policy.difference import as_markdown
+
+    told = as_markdown(compared(before, after))
+    return f"\n<details><summary>What changes in the policy</summary>\n\n{told}\n</details>\n"

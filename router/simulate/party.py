@@ -28,7 +28,15 @@ class Party:
         Raises:
             ConfigurationError: one of them is wrong.
         """
-        policy = load_policy(path)
+        return cls.of(load_policy(path))
+
+    @classmethod
+    def of(cls, policy: Policy) -> Party:
+        """With the policy's artifact, which is read.
+
+        Raises:
+            ConfigurationError: it is wrong.
+        """
         if policy.artifact is None:
             return cls(policy=policy, predictor=None)
         from router.predict import Predictor

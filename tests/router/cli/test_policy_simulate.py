@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ def test_a_comment_for_a_pull_request_says_it_all(simulate: Callable[..., Any]) 
     assert "| task=sums | 300 | 100.0% |" in told
     assert "| cost change | 5% | **held** | -98." in told
     assert "asked after: tiny 100%" in told
+    assert "asks tiny too" in told.partition("<details>")[2]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +88,18 @@ def test_a_comment_for_a_pull_request_says_it_all(simulate: Callable[..., Any]) 
 )
 def test_what_cannot_be_meant_is_code_3(simulate: Callable[..., Any], options: list[str], complaint: str) -> None:
     assert complaint in " ".join(simulate(*options, code=3).split())
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_policy_of_a_revision_is_compared_as_a_file_is(
+    simulate: Callable[..., Any], clearbar: Callable[..., Any]
+) -> None:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "large.yaml"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    Path("large.yaml").write_text(POLICY.format(model="tiny"), encoding="utf-8")
+    told = clearbar("policy", "simulate", "large.yaml", "--against", "HEAD:large.yaml", *TABLE, "--json")
+    assert told["comparison"]["models"] == {"before": {"large": 300}, "after": {"tiny": 300}}
 
 
 def test_a_ledger_without_requests_is_not_enough(simulate: Callable[..., Any], tmp_path: Path) -> None:
