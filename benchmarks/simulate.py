@@ -13,7 +13,7 @@ The tables have no times, so `latency_s` is made up (0.3 s and a pace of its own
 outcome mode alone. The peer in the same run is the usual interval: mean of the paired differences +- 1.96 standard
 errors.
 
-    python benchmarks/simulate.py TABLE... [--changes 50] [--mode outcomes|ledger|both]
+    python benchmarks/simulate.py TABLE [--changes 50] [--mode outcomes|ledger|both]
 """
 
 from __future__ import annotations
@@ -70,37 +70,39 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", type=Path, nargs="+")
+    parser.add_argument("table", type=Path)
     parser.add_argument("--changes", type=int, default=50)
     parser.add_argument("--mode", choices=("outcomes", "ledger", "both"), default="both")
-    parser.add_argument("--name", default="simulate")
+    parser.add_argument("--queries", type=int, default=1_000, help="at most so many are simulated or measured")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"changes": arguments.changes}
-    for path in arguments.tables:
-        with tempfile.TemporaryDirectory() as place:
-            bench = prepared(path, Path(place))
-            for mode, run in (("outcomes", on_outcomes), ("ledger", on_ledger)):
-                if arguments.mode not in (mode, "both"):
-                    continue
-                told, number = [], 0
-                while len(told) < arguments.changes:
-                    one = run(bench, number)
-                    number += 1
-                    # A change that does nothing, in what was simulated and in what came, is no change.
-                    if one["changed"] or any(row["came"] for row in one["figures"].values()):
-                        told.append(one)
-                figures[f"{bench.name}, {mode}"] = summary = summed(told)
-                for name, row in summary["figures"].items():
-                    print(bench.name, mode, name, "  ".join(f"{key} {shown(one)}" for key, one in row.items()))
-                print(bench.name, mode, {key: one for key, one in summary.items() if key not in ("figures", "each")})
-    print(write(arguments.name, figures))
+    with tempfile.TemporaryDirectory() as place:
+        bench = prepared(arguments.table, Path(place), arguments.queries)
+        figures["queries"] = len(bench.queries)
+        for mode, run in (("outcomes", on_outcomes), ("ledger", on_ledger)):
+            if arguments.mode not in (mode, "both"):
+                continue
+            told: list[dict[str, Any]] = []
+            number = 0
+            while len(told) < arguments.changes:
+                one = run(bench, number)
+                number += 1
+                # A change that does nothing, in what was simulated and in what came, is no change.
+                if one["changed"] or any(row["came"] for row in one["figures"].values()):
+                    told.append(one)
+                    print(mode, len(told), {name: row["held"] for name, row in one["figures"].items()}, flush=True)
+            figures[mode] = summary = summed(told)
+            for name, row in summary["figures"].items():
+                print(bench.name, mode, name, "  ".join(f"{key} {shown(one)}" for key, one in row.items()))
+            print({key: one for key, one in summary.items() if key not in ("figures", "missed")}, flush=True)
+    print(write(f"simulate_{bench.name}", figures))
 
 
 def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def prepared(path: Path, folder: Path) -> Bench:
+def prepared(path: Path, folder: Path, most: int) -> Bench:
     """Train on a third of the queries, and keep the rest."""
     table = read_outcomes(path)
     first: dict[str, str] = {}
@@ -108,7 +110,7 @@ def prepared(path: Path, folder: Path) -> Bench:
         first.setdefault(row["prompt"], row["query_id"])  # a replay by prompt cannot tell equal ones apart
     queries = sorted(first.values())
     Random(0).shuffle(queries)
-    learned, rest = set(queries[: len(queries) // 3]), queries[len(queries) // 3 :]
+    learned, rest = set(queries[: len(queries) // 3]), queries[len(queries) // 3 :][:most]
     rows = [with_time(row) for row in table.to_pylist()]
     seen = [row for row in rows if row["query_id"] in learned]
     trained, report = train(pa.Table.from_pylist(seen))
@@ -178,7 +180,7 @@ class Author:
             read, made = (price * (dearer or {}).get(model, 1.0) for price in self.bench.prices[model])
             models.append({"id": model, "call": f"replay/{model}", "price": {"input": f"{read:.6f}", "output":
                            f"{made:.6f}"}, "max_output_tokens": 1000})  # fmt: skip
-        learned = {"artifact": artifact, "data": {"store_text": "full"}} if artifact else {}
+        learned = {"artifact": artifact} if artifact else {}
         policy = {"version": 1, "models": models, "rules": list(rules), **learned, **more}
         path = self.bench.folder / f"{name}.yaml"
         path.write_text(json.dumps(policy), encoding="utf-8")
@@ -269,7 +271,8 @@ def on_ledger(bench: Bench, number: int) -> dict[str, Any]:
         rules.append({"when": {"task": task}, "candidates": list(known), "bar": {"min": bar, "confidence": 0.9}})
     learned = "artifact" if number % 3 == 0 else None
     learning = {"from_feedback": True, "explore": share}
-    exploring = author.written("exploring", rules, artifact=learned, learning=learning)
+    keeps = {"data": {"store_text": "full"}} if learned else {}
+    exploring = author.written("exploring", rules, artifact=learned, learning=learning, **keeps)
     still = author.written("still", rules, artifact=learned)
     here, there = halves(bench, draws)
     limits = budgets(draws, bench, here, rules)
@@ -434,7 +437,12 @@ def summed(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mean_changed": float(np.mean([one["changed"] for one in told])),
         "mean_extrapolated": float(np.mean([one["extrapolated"] for one in told])),
         "median_effective_n": float(np.median(effective)) if effective else None,
-        "each": list(told),
+        "missed": [
+            {"change": number, "figure": name, **{key: row[key] for key in ("came", "low", "value", "high")}}
+            for number, one in enumerate(told)
+            for name, row in one["figures"].items()
+            if not row["held"]
+        ],
     }
 
 

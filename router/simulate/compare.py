@@ -118,6 +118,11 @@ def _group(scope: Mapping[str, str], pairs: Sequence[Pair], share: float, simula
     refused = [[side.denied is not None for side in sides] for sides in ((p.a for p in pairs), (p.b for p in pairs))]
     cost = _relative(paid, lambda side: side.cost_usd, share)
     denied = _difference(pairs, _is_denied, share)
+    if denied.low == denied.high == 0 and any(pair.is_changed for pair in pairs):
+        # Routes change: that nobody was denied otherwise so far does not mean that nobody will be.
+        most = next_share(0, len(pairs), round(len(pairs) * share)).high
+        low = None if most is None else -most
+        denied = Interval(value=0.0, low=low, high=most, worst=low, best=most)
     levels = [next_share(sum(one), len(one), round(len(one) * share)) for one in refused]
     replicates = simulated.replicates if not scope else None
     if replicates is not None:

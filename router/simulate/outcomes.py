@@ -58,19 +58,18 @@ class _Seen:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.queries: dict[str, dict[str, Row]] = {}
-        lengths: dict[tuple[str | None, str], list[int]] = {}
+        lengths: dict[tuple[str, str], list[int]] = {}
         for row in rows:
             self.queries.setdefault(row["query_id"], {})[row["model"]] = row
-            for key in ((row["task"], row["model"]), (None, row["model"])):
-                lengths.setdefault(key, []).append(row["output_tokens"])
+            lengths.setdefault((row["task"], row["model"]), []).append(row["output_tokens"])
         self.models = frozenset(row["model"] for row in rows)
         self.transport = ReplayTransport.of_rows(rows)
         self.mean_quality = float(np.mean([row["quality"] for row in rows]))
         self._lengths = {key: float(np.mean(one)) for key, one in lengths.items() if len(one) >= FEWEST}
 
     def length(self, task: str, name: str | None) -> float | None:
-        """Mean output tokens of a model; None where too few answers tell."""
-        return None if name is None else self._lengths.get((task, name), self._lengths.get((None, name)))
+        """Mean output tokens of a model in a task; None where too few answers tell."""
+        return None if name is None else self._lengths.get((task, name))
 
 
 @dataclass(slots=True)
@@ -111,9 +110,9 @@ class _Replay:
         evidence = policy.evidence.get((task, model))
         quality = known.quality if known else evidence.mean if evidence else self.seen.mean_quality
         length = self.seen.length(task, self.names.get(model))
-        if length is None and known is not None:
-            length = known.output_tokens
         is_rough = length is None
+        if length is None and known is not None:
+            length, is_rough = known.output_tokens, False
         if length is None:
             length = float(np.mean([row["output_tokens"] for row in own.values()]))
         price = price_on(policy.prices[model], self.now.date())

@@ -26,6 +26,8 @@ DECIDED = (*CHOSEN, "pinned")
 REFUSED = ("NoRouteError", "BudgetExceededError")
 FEWEST = 3
 """Answers of a model that tell its mean length and time."""
+ENOUGH = 20
+"""With fewer in a task, a length that no weights mend is rough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,7 @@ class Habits:
                     costs.setdefault((task, past.action), []).append(past.cost_usd)
         found = [_means(one) for one in (lengths, times, costs, scores)]
         self._lengths, self._times, self._costs, self._scores = found
+        self._known = {key for key, values in lengths.items() if len(values) >= ENOUGH}
         all_scores = [past.score for past in pasts if past.score is not None]
         self._score = float(np.mean(all_scores)) if all_scores else 0.0
 
@@ -135,6 +138,10 @@ class Habits:
     def length(self, task: str | None, model: str) -> float | None:
         """Mean output tokens; None where too few answers tell."""
         return self._lengths.get((task, model), self._lengths.get((None, model)))
+
+    def knows(self, task: str | None, model: str) -> bool:
+        """Whether so many answers tell the mean length in this very task that it may be relied upon."""
+        return (task, model) in self._known
 
     def latency_s(self, task: str | None, action: str) -> float | None:
         """Mean seconds until the answer; None likewise."""

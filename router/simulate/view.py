@@ -73,7 +73,7 @@ class View:
             cost_usd=usd if not is_done else _mended(usd, weight, paid),
             latency_s=took_s if not is_done else _mended(took_s, weight, past.latency_s),
             extrapolated=chance <= 0,
-            is_rough=rough,
+            is_rough=rough or (chance <= 0 and not self._habits.knows(task, action)),
         )
         plain = Side(
             action=action,

@@ -63,6 +63,8 @@ def test_each_policy_pays_its_own_prices_on_the_tokens_of_the_table(tmp_path: Pa
     assert total.quality.low is not None
     assert total.quality.high is not None
     assert total.quality.low < -0.25 < total.quality.high
+    assert total.denied.value == 0
+    assert (total.denied.low or 0) < 0 < (total.denied.high or 0), "that nobody was denied yet is no proof"
 
 
 def test_a_limit_sends_the_dear_model_s_requests_to_its_fallback_or_nowhere(tmp_path: Path) -> None:

@@ -89,6 +89,11 @@ def test_what_exploring_saw_says_what_another_model_is_worth(simulate: Simulate)
 def test_what_was_never_tried_is_extrapolated_and_proves_nothing(simulate: Simulate) -> None:
     found = simulate(fixed("tiny"), fixed("large"))
     assert found.total.extrapolated == 1
+    assert found.total.cost.value is not None
+    assert found.total.cost.worst is not None
+    assert found.total.cost.best is not None
+    assert found.total.cost.worst + 1 < 0.55 * (found.total.cost.value + 1), "no answer of its length was seen"
+    assert found.total.cost.best + 1 > 1.9 * (found.total.cost.value + 1)
     assert found.effective_n == 0
     assert found.total.quality.worst is not None
     assert found.total.quality.worst < -0.55
