@@ -173,7 +173,8 @@ def _relative(pairs: Sequence[Pair], of: Callable[[Side], float | None], share: 
         return Interval(value=0.0, low=0.0, high=0.0, worst=0.0, best=0.0) if same else NOTHING
     plain = _plain(pairs, of)
     fresh = None if plain is None else (plain[1] - plain[0], plain[0])
-    found = next_ratio(after - before, before, _clusters(pairs), share, fresh=fresh)
+    is_rerouted = any(pair.is_changed for pair in pairs)
+    found = next_ratio(after - before, before, _clusters(pairs), share, fresh=fresh, is_rerouted=is_rerouted)
     low = None if found.low is None else max(-1.0, found.low)
     return Interval(value=found.value, low=low, high=found.high, worst=low, best=found.high)
 
@@ -223,8 +224,9 @@ def _doubted(one: Interval, pairs: Sequence[Pair], figure: str) -> Interval:
                 down, up = down - (ROUGH[1] - 1) * a.cost_usd, up + (1 - ROUGH[0]) * a.cost_usd
     if under <= 0:
         return one
-    return Interval(value=one.value, low=one.low, high=one.high, worst=one.low + down / under,
-                    best=one.high + up / under)  # fmt: skip
+    worst, best = max(-1.0, one.low + down / under), one.high + up / under
+    return Interval(value=one.value, low=one.low, high=one.high, worst=worst,
+                    best=min(1.0, best) if figure == "quality" else best)  # fmt: skip
 
 
 def _spread(one: Interval, known: tuple[float, float] | None, share: float, freedom: float) -> Interval:

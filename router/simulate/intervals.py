@@ -45,6 +45,7 @@ NOTHING = Interval(value=None)
 def next_ratio(
     over: Array, under: Array, clusters: NDArray[np.int64], share: float, *, fresh: tuple[Array, Array] | None = None,
     noise: Array | None = None, bound: float | None = None, inner: NDArray[np.bool_] | None = None,
+    is_rerouted: bool = True,
 ) -> Interval:  # fmt: skip
     """Sum of `over` / sum of `under` on the next requests.
 
@@ -58,6 +59,7 @@ def next_ratio(
         bound: the most that one request's `over` can be, in size; two made-up requests at both ends join the changed
             ones, where there are any: a variance of 0 would promise too much.
         inner: requests that are changed; default: those whose `over` is not 0.
+        is_rerouted: whether any request goes elsewhere; else what is the same for all (prices) is so for certain.
     """
     if not len(over) or under.sum() <= 0:
         return NOTHING
@@ -67,7 +69,8 @@ def next_ratio(
     moved = np.bincount(clusters, weights=(over != 0) if inner is None else inner) > 0
     count, changed = len(x), int(moved.sum())
     scale = float(np.abs(x).sum() + abs(value) * y.sum())
-    if not changed or (bound is None and np.abs(error).max() <= SAME * max(scale / count, 1e-300)):
+    is_same = bound is None and bool(np.abs(error).max() <= SAME * max(scale / count, 1e-300))
+    if not changed or (is_same and (count >= LEAST or not is_rerouted)):
         return Interval(value=value, low=value, high=value)
     if count < LEAST:
         return Interval(value=value)

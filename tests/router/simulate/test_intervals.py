@@ -37,6 +37,13 @@ def test_four_requests_tell_no_interval() -> None:
     assert found.low is None
 
 
+def test_three_requests_that_all_cost_half_elsewhere_tell_no_interval_either() -> None:
+    found = next_ratio(np.full(3, -0.5), np.ones(3), ALONE(3), 1.0)
+    assert (found.value, found.low) == (-0.5, None)
+    found = next_ratio(np.full(3, -0.5), np.ones(3), ALONE(3), 1.0, is_rerouted=False)
+    assert (found.value, found.low) == (-0.5, -0.5), "where nothing goes elsewhere, prices alone have changed"
+
+
 def test_requests_of_a_run_count_as_one_draw() -> None:
     moved = np.repeat(np.random.default_rng(1).choice([-1.0, 0.0, 1.0], 40), 10)
     alone = next_ratio(moved, np.ones(400), ALONE(400), 1.0, bound=1.0)
