@@ -91,6 +91,10 @@ def make_kit(path: Path, folder: Path, ledger: Ledger, before: Kit | None = None
             of evidence is broken that was not then.
     """
     policy = load_policy(path)
+    if policy.approvals is not None or (before is not None and before.policy.approvals is not None):
+        from router.policy.signing import require_approval  # nobody else needs to read keys
+
+        require_approval(policy, before.policy if before is not None else None)
     if before is not None and (broken := set(policy.evidence_problems) - set(before.policy.evidence_problems)):
         raise PolicyError(*sorted(broken))  # at the start it counts as missing; here there is one that holds
     trained = _predictor(policy)

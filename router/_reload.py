@@ -169,7 +169,8 @@ def _signature(policy: Policy) -> Signature:
 
 def _files(policy: Policy) -> Iterator[Path]:
     yield from policy.files
-    for folder in (policy.evidence_folder, policy.price_books, policy.artifact):
+    approvals = policy.path.parent / policy.approvals.folder if policy.approvals is not None else None
+    for folder in (policy.evidence_folder, policy.price_books, policy.artifact, approvals):
         if folder is not None:
             yield from sorted(folder.glob("*"))
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from router.policy import Policy
 
 COMMANDS = {
+    "approvals": "router.cli.policy_approve:approvals",
+    "approve": "router.cli.policy_approve:approve",
     "canary": "router.cli.policy_canary:canary",
     "check": "router.cli.policy_check:check_command",
     "diff": "router.cli.policy_diff:diff",

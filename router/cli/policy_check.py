@@ -14,6 +14,7 @@ from router.policy import Bar, Policy, Rule, check
 from router.policy.check import Carries
 
 FAILED = 1
+BROKEN = 3
 
 
 @click.command(name="check")
@@ -26,20 +27,34 @@ def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, stric
     """Check a policy file: 0 good, 1 warnings (--strict), 2 a candidate lacks evidence, 3 broken."""
     loaded = loaded_policy(path, is_shipped)
     artifact, problems = _artifact(loaded)
+    unapproved = _unapproved(loaded)
     findings = check(loaded, carries=artifact)
     warnings = [finding.text for finding in findings if finding.level == "warning"] + problems
     evidence = [finding.text for finding in findings if finding.level == "evidence"]
     if as_json:
         click.echo(json.dumps({"path": str(loaded.path), "version": loaded.version, "rules": len(loaded.rules),
-                               "evidence": evidence, "warnings": warnings}))  # fmt: skip
+                               "evidence": evidence, "warnings": warnings, "unapproved": unapproved}))  # fmt: skip
     else:
         for text in evidence:
             click.echo(f"no evidence  {text}")
         for text in warnings:
             click.echo(f"warning      {text}")
-        state = "evidence is missing" if evidence else "holds"
+        if unapproved is not None:
+            click.echo(f"not approved {loaded.document.problem(('approvals',), unapproved)}")
+        state = "evidence is missing" if evidence else "holds" if unapproved is None else "no router serves it"
         click.echo(f"{loaded.path}: {len(loaded.rules)} rules, {len(loaded.models)} models: {state}")
+    if unapproved is not None:
+        ctx.exit(BROKEN)
     ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else FAILED if strict and warnings else 0)
+
+
+def _unapproved(loaded: Policy) -> str | None:
+    """Why the policy's bars are not approved, where it asks for that."""
+    if loaded.approvals is None:
+        return None
+    from router.policy.signing import missing_approval
+
+    return missing_approval(loaded)
 
 
 def _artifact(loaded: Policy) -> tuple[Carries | None, list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from router.config import Document, Path_, shown, validated
 from router.errors import ConfigurationError, PolicyError
+from router.policy.approvals import Approvals
 from router.policy.canary import Canary
 from router.policy.cases import Case
 from router.policy.compose import Composed, compose
@@ -81,6 +82,8 @@ class Policy:
     """When runs are stopped."""
     alerts: tuple[Sink, ...]
     """Where alerts are told."""
+    approvals: Approvals | None
+    """Whose signatures its bars need before it is served; held by who serves it."""
     tests: tuple[Case, ...]
     """What `clearbar policy test` runs."""
     test_places: tuple[str, ...]
@@ -244,6 +247,7 @@ def load_policy(
         required_tags=tuple(file.required_tags or ()),
         breaker=file.breaker.breaking(),
         alerts=tuple(entry.told() for entry in file.alerts),
+        approvals=file.approvals,
         tests=tuple(file.tests),
         test_places=tuple(_place(document, ("tests", i)) for i in range(len(file.tests))),
     )

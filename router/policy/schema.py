@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from router.policy.alerting import AlertEntry
+from router.policy.approvals import Approvals
 from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
@@ -289,6 +290,8 @@ class PolicyFile(Section):
     """When runs that turn in circles or run away are stopped."""
     alerts: list[AlertEntry] = []
     """Where crossed budgets, stopped runs, anomalies and changed prices are told, by `clearbar spend watch`."""
+    approvals: Approvals | None = None
+    """Whose signatures the bars need before the policy is served."""
     tests: Cases = []
     """Requests and what has to come of them, run by `clearbar policy test`."""
 

@@ -57,6 +57,7 @@ ONE_DOOR = {
     "datasets": "evals/sources/hub.py",
     "ragas": "evals/scorers/ragas.py",
     "genai_prices": "router/spend/prices/installed.py",
+    "cryptography": "router/policy/signing.py",
 }
 FOR_EVALS = (
     "router",
