@@ -17,7 +17,7 @@ _KEPT = ("none", "redacted", "full")
 _MODES = ("off", "shadow", "on")
 _SAID = (
     "version", "models", "tasks", "rules", "include", "environments", "artifact", "evidence", "prices", "data",
-    "learning", "budgets", "required_tags", "breaker", "alerts", "tests",
+    "learning", "budgets", "required_tags", "breaker", "alerts", "tests", "approvals",
 )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def rest_changes(a: Policy, b: Policy, artifacts: tuple[str | None, str | None])
     for section, told in (
         ("data", _data(a, b)), ("learning", _learning(a, b)), ("breaker", _breaker(a, b)), ("alerts", _alerts(a, b)),
         ("tests", _tests(a, b)), ("other", _artifact(a, b, artifacts)), ("budgets", _required(a, b)),
-        ("other", _others(a, b)),
+        ("other", _approvals(a, b)), ("other", _others(a, b)),
     ):  # fmt: skip
         yield from (Change(section=section, about="", text=text, effect=effect) for text, effect in told)
 
@@ -145,6 +145,28 @@ def _required(a: Policy, b: Policy) -> Told:
         yield f"requests without {several(new, 'or')} are unallocated", "tightens"
     if gone:
         yield f"requests need not carry {several(gone, 'or')} any more", "loosens"
+
+
+def _approvals(a: Policy, b: Policy) -> Told:
+    old, new = a.approvals, b.approvals
+    if new is None or old is None:
+        if new is not None:
+            names = several(list(new.keys), "or")
+            yield f"bars are served only once {new.need} of {names} approved them", "tightens"
+        elif old is not None:
+            yield "bars need nobody's approval any more", "loosens"
+        return
+    if old.need != new.need:
+        told = f"bars need {new.need} approvals instead of {old.need}"
+        yield told, "tightens" if new.need > old.need else "loosens"
+    for name in dict.fromkeys([*old.keys, *new.keys]):
+        if name not in new.keys:
+            yield f"{quoted(name)} may approve bars no more", "tightens"
+        elif old.keys.get(name) != new.keys[name]:
+            what = "may approve bars with another key" if name in old.keys else "may approve bars as well"
+            yield f"{quoted(name)} {what}", "loosens"
+    if old.folder != new.folder:
+        yield f"approvals are looked for in {quoted(new.folder)} instead of {quoted(old.folder)}", None
 
 
 def _others(a: Policy, b: Policy) -> Told:

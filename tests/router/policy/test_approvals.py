@@ -378,6 +378,33 @@ def test_a_policy_without_approvals_reads_no_keys(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (POLICY, POLICY.partition("approvals:")[0], "bars need nobody's approval any more"),
+        (
+            POLICY,
+            POLICY.replace("keys: {alice:", f'keys: {{eve: "{PUBLIC["eve"]}", alice:'),
+            "may approve bars as well",
+        ),
+        (POLICY, POLICY.replace(PUBLIC["bob"], PUBLIC["eve"]), "may approve bars with another key"),
+        (POLICY + "  need: 2\n", POLICY, "bars need 1 approvals instead of 2"),
+    ],
+    ids=["gone", "one more", "another key", "fewer needed"],
+)
+def test_a_diff_of_policies_tells_first_who_loosens_the_lock(
+    tmp_path: Path, clearbar: Run, old: str, new: str, told: str
+) -> None:
+    (tmp_path / "old.yaml").write_text(old)
+    (tmp_path / "new.yaml").write_text(new)
+    both = (str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"))
+    (change,) = json.loads(clearbar("diff", *both, "--json"))["changes"]
+    assert told in change["text"]
+    assert change["effect"] == "loosens"
+    (back,) = json.loads(clearbar("diff", *both[::-1], "--json"))["changes"]
+    assert back["effect"] == ("loosens" if "another key" in told else "tightens")
+
+
 def test_a_folder_of_approvals_lists_the_oldest_first(path: Path) -> None:
     one = signed(path)
     (one.parent / "notes.txt").write_text("no approval")
