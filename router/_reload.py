@@ -95,8 +95,8 @@ class Kits:
     def _exchange(self, new: Kit, *, before: Kit | None) -> None:
         old, self.now, self._before = self.now, new, before
         new.books.memory.serve(new.policy.cacheable)
-        note(new, self._ledger)
         log.info("policy version %s holds, after %s", new.policy.version, old.policy.version)
+        note(new, self._ledger)
         old.close(going_on=new)
 
     @property

@@ -1,14 +1,17 @@
 """Which rule of the routing table decides about a request.
 
-Rules are compiled once: by task, so that a request only meets the rules that may be for it, and into checks in the
-order of their price, so that the dear ones (counting tokens, reading text) run only where the others hold.
+Rules are compiled once: by their task or one of their tags, so that a request only meets the rules that may be for it,
+and into checks in the order of their price, so that the dear ones (counting tokens, reading text) run only where the
+others hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from router.findings import GROUPS
@@ -28,10 +31,12 @@ class Table:
 
     checks: tuple[tuple[Check, ...], ...]
     """Of each rule, besides its task."""
-    by_task: Mapping[str, tuple[int, ...]]
-    """Rules that a task may meet, for the tasks that rules name."""
-    for_all: tuple[int, ...]
-    """Rules that any other task, or none, may meet."""
+    of_task: Mapping[str, tuple[int, ...]]
+    """Rules that name tasks, by each of them."""
+    of_tag: Mapping[str, Mapping[str, tuple[int, ...]]]
+    """Rules without a task that look at tags, by the name and each value of the tag that has the most values."""
+    of_all: tuple[int, ...]
+    """All others."""
     shifting: tuple[Check, ...]
     """What may hold at one moment and not at another, for the same request."""
 
@@ -39,12 +44,27 @@ class Table:
         """How things stand that change with time: part of a stored answer's key, lest it outlive its rule."""
         return tuple(check(traits) for check in self.shifting)
 
+    def may_take(self, task: str | None, tags: Mapping[str, str]) -> Sequence[int]:
+        """Positions of the rules that may be for a request, in order."""
+        met = [self.of_all]
+        if task is not None and task in self.of_task:
+            met.append(self.of_task[task])
+        for name, by_value in self.of_tag.items():
+            if (value := tags.get(name)) is not None and value in by_value:
+                met.append(by_value[value])
+        return met[0] if len(met) == 1 else sorted(chain.from_iterable(met))
+
+    def of_tasks(self, tasks: Collection[str]) -> list[int]:
+        """Positions of the rules that a request with one of these tasks may meet, whatever its tags, in order."""
+        named = (position for task in tasks for position in self.of_task.get(task, ()))
+        tagged = (rules for by_value in self.of_tag.values() for rules in by_value.values())
+        return sorted({*named, *self.of_all, *chain.from_iterable(tagged)})
+
 
 def match(policy: Policy, traits: Traits) -> int | None:
     """Position of the first rule whose conditions all hold, or None."""
     table = policy.table
-    positions = table.for_all if traits.task is None else table.by_task.get(traits.task, table.for_all)
-    for position in positions:
+    for position in table.may_take(traits.task, traits.tags):
         for check in table.checks[position]:
             if not check(traits):
                 break
@@ -60,20 +80,32 @@ def compiled(rules: Sequence[Rule], moments: Sequence[datetime] = ()) -> Table:
         rules: in the order of the file.
         moments: from which something else changes than who matches: models are asked no more.
     """
-    tasks = {task for rule in rules for task in rule.when.task or ()}
-    open_to_all = [position for position, rule in enumerate(rules) if rule.when.task is None]
-    named: dict[str, list[int]] = {task: [] for task in tasks}
+    values: dict[str, set[str]] = defaultdict(set)
+    for rule in rules:
+        for name, wanted in rule.when.tags.items():
+            values[name].update(wanted)
+    of_task: dict[str, list[int]] = defaultdict(list)
+    of_tag: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    of_all: list[int] = []
     for position, rule in enumerate(rules):
-        for task in set(rule.when.task or ()):
-            named[task].append(position)
+        if rule.when.task is not None:
+            for task in set(rule.when.task):
+                of_task[task].append(position)
+        elif rule.when.tags:
+            name = max(rule.when.tags, key=lambda tag: len(values[tag]))
+            for value in set(rule.when.tags[name]):
+                of_tag[name][value].append(position)
+        else:
+            of_all.append(position)
     shifting: list[Check] = [_since(moment) for moment in moments]
     for rule in rules:
         shifting += _dated(rule)
         shifting += [check for one in rule.when.each() for check in _moving(one)]
     return Table(
         checks=tuple(tuple(_checks(rule)) for rule in rules),
-        by_task={task: tuple(sorted([*mine, *open_to_all])) for task, mine in named.items()},
-        for_all=tuple(open_to_all),
+        of_task={task: tuple(mine) for task, mine in of_task.items()},
+        of_tag={name: {value: tuple(mine) for value, mine in each.items()} for name, each in of_tag.items()},
+        of_all=tuple(of_all),
         shifting=tuple(shifting),
     )
 

@@ -95,9 +95,7 @@ class _Search:
         if tasks is None:
             yield from range(position)
             return
-        met = [table.by_task[task] for task in tasks]
-        same = met[0] if len(met) == 1 else sorted({earlier for one in met for earlier in one})
-        for earlier in same:
+        for earlier in table.of_tasks(tasks):
             if earlier >= position:
                 return
             yield earlier

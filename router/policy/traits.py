@@ -73,10 +73,11 @@ class Traits:
 
     def clock(self, zone: str) -> tuple[int, int]:
         """Day of the week, from Monday as 0, and minutes since midnight in a time zone."""
-        if zone not in self._clocks:
+        known = self._clocks.get(zone)
+        if known is None:
             here = self.now.astimezone(ZoneInfo(zone))
-            self._clocks[zone] = here.weekday(), here.hour * 60 + here.minute
-        return self._clocks[zone]
+            known = self._clocks[zone] = here.weekday(), here.hour * 60 + here.minute
+        return known
 
     @property
     def has_tools(self) -> bool:
@@ -87,9 +88,8 @@ class Traits:
     @property
     def findings(self) -> list[str]:
         """Kinds of personal data and secrets in everything that would be sent."""
-        sent = [*self._request.messages, self._request.params]
-        found: list[str] = self._once("findings", lambda: sorted(found_in(sent)))
-        return found
+        found: list[str] | None = self.asked.get("findings")  # a thousand rules may ask
+        return found if found is not None else self._once("findings", self._found)
 
     def used(self, name: str) -> float | None:
         """Used share of a budget."""
@@ -103,6 +103,9 @@ class Traits:
         if name not in self.asked:
             self.asked[name] = self._told[name] if name in self._told else work()
         return self.asked[name]
+
+    def _found(self) -> list[str]:
+        return sorted(found_in([*self._request.messages, self._request.params]))
 
     def _last_words(self) -> str:
         said = (message for message in reversed(self._request.messages) if message.get("role") == "user")

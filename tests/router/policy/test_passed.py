@@ -159,5 +159,7 @@ def test_the_words_agree_with_the_table_for_every_kind_of_condition(tmp_path: Pa
             assert all(holds for holds, _ in _said_of(one, traits)) is holds
             held += holds
         way, position = way_of(policy, traits), match(policy, traits)
+        holding = (i for i, one in enumerate(policy.rules) if all(holds for holds, _ in _said_of(one, traits)))
+        assert position == next(holding, None)  # and the table's index leaves no rule out
         assert len(way.passed) == (len(policy.rules) if position is None else position)
     assert held > 100
