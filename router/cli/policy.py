@@ -18,6 +18,7 @@ COMMANDS = {
     "canary": "router.cli.policy_canary:canary",
     "check": "router.cli.policy_check:check_command",
     "diff": "router.cli.policy_diff:diff",
+    "fmt": "router.cli.policy_fmt:fmt",
     "history": "router.cli.policy_history:history",
     "path": "router.cli.policy_files:path",
     "rollback": "router.cli.policy_rollback:rollback",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from router.errors import ConfigurationError, PolicyError
 from router.policy.compose import compose, unfinished
+from router.policy.exchange import prepared, settle, write_new
 from router.policy.kept import absolute, as_version, evidence_digests, load_kept, name_of, place_of
 from router.policy.load import Policy, load_policy
 from router.spend.ledger import Ledger
@@ -100,13 +101,13 @@ def carry_out(plan: Plan, ledger: Ledger) -> Version | None:
                     f"{place_of(name, plan.path)}: has changed just now; look at it, and try again"
                 )
         try:
-            fresh = {name: _written(place_of(name, plan.path), content) for name, content in plan.writes.items()}
+            fresh = {name: prepared(place_of(name, plan.path), content) for name, content in plan.writes.items()}
             if len(fresh) > 1 or mark.exists():
-                _write(mark, json.dumps({"to": plan.target.version}).encode(), 0o644)
-                _settle(mark.parent)
+                write_new(mark, json.dumps({"to": plan.target.version}).encode(), 0o644)
+                settle(mark.parent)
             for new, file in fresh.values():
                 os.replace(new, file)
-                _settle(file.parent)
+                settle(file.parent)
             mark.unlink(missing_ok=True)
             ledger.versions.put_back(plan.target)
         except OSError as error:
@@ -198,34 +199,3 @@ def _content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}), and is not replaced unseen") from error
-
-
-def _written(place: Path, content: bytes) -> tuple[Path, Path]:
-    """A new file beside the one that it will replace, and that one, behind any link."""
-    file = Path(os.path.realpath(place))
-    new = file.with_name(f".{file.name}.new")
-    like = file.stat() if file.exists() else None
-    _write(new, content, like.st_mode & 0o7777 if like is not None else 0o644)
-    if like is not None and hasattr(os, "chown"):
-        with contextlib.suppress(PermissionError):
-            os.chown(new, like.st_uid, like.st_gid)
-    return new, file
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    path.unlink(missing_ok=True)  # of one that was stopped; nobody else writes here now
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(mode)
-
-
-def _settle(folder: Path) -> None:
-    """Have a folder's entries reach the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
