@@ -23,7 +23,7 @@ from router.policy import Policy
 from router.shadows import SUFFIX, Shadowed, Shadows
 from router.spend.meter import Meter
 from router.transports.base import Transport
-from router.types import CacheControl, Call, Reply, Request
+from router.types import Call, Reply, Request
 
 TIMEOUT_S = 120.0
 """For one call; a slower answer is an error."""
@@ -79,7 +79,6 @@ class Asking:
             id=given.id + SUFFIX,
             stream=False,
             params={name: value for name, value in given.params.items() if name != "stream_options"},
-            cache=CacheControl(),
         )
         self._decision = _decision(ruling.decision, self._request.id, shade)
         self._is_quiet = ruling.data.log == "none"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.decide import decide
+from router.decisions import Decision
 from router.facts import known_again, request_again
 from router.hindsight import CHOSEN, texts_for
 from router.policy import Policy
@@ -52,6 +53,13 @@ class Left:
     """The policy reads their text, which is not stored (any more)."""
     climbing: int = 0
     """Counted, but with the first call of their cascade alone; they may climb on."""
+    shadowed: int = 0
+    """Counted, but without what a model in the shadow will cost on top."""
+
+    def partly(self, decision: Decision) -> None:
+        """Count what is not all counted."""
+        self.climbing += decision.strategy == "cascade" and len(decision.plan) > 1
+        self.shadowed += decision.shadow is not None and decision.shadow.barred is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +125,7 @@ def from_prompts(
         tokens = count_request(request)
         rates = price.at("standard", tokens)
         models[model], sources[source] = models.get(model, 0) + 1, sources.get(source, 0) + 1
-        left.climbing += decision.strategy == "cascade" and len(decision.plan) > 1
+        left.partly(decision)
         into.append(float(tokens * rates.input / PER_MILLION))
         made.append(drawn * float(rates.output / PER_MILLION))
     if not into:
@@ -179,7 +187,7 @@ def again(
                 continue
             usd = _at(row, model, price, lengths)
             models[model] = models.get(model, 0) + 1
-            left.climbing += decision.strategy == "cascade" and len(decision.plan) > 1
+            left.partly(decision)
             each.append(usd)
             both = pairs.setdefault(row["run_id"] or row["id"], [0.0, 0.0])
             both[0] += usd

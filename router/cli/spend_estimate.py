@@ -117,6 +117,8 @@ def _print(found: Estimate, volume: str | None) -> None:
         click.echo("lengths of answers: " + ", ".join(f"{name} {n:,}" for name, n in found.sources.items()))
     if found.left.climbing:
         click.echo(f"{found.left.climbing:,} go to a cascade, of which the first call alone is counted")
+    if found.left.shadowed:
+        click.echo(f"{found.left.shadowed:,} have a model in the shadow, whose cost is not counted")
     for name, told in _LEFT:
         if count := getattr(found.left, name):
             click.echo(f"left out: {count:,} ({told})")

@@ -25,8 +25,10 @@ import router
 from router._shadows import ShadowPool
 from router.cli import cli
 from router.errors import BudgetExceededError, PolicyError, ProviderUnavailableError
+from router.facts import differences
 from router.net_savings import net_savings
 from router.policy import load_policy
+from router.policy.canary import Canary
 from router.policy.shadow import Shadow
 from router.reproduce import reproduce
 from router.shadows import SUFFIX, Shadows
@@ -205,6 +207,14 @@ def test_a_customer_is_always_in_the_share_or_never_and_a_larger_share_keeps_who
     assert (5 <= len(few) <= 40, 50 <= len(more) <= 110) == (True, True)
 
 
+def test_who_meets_a_model_as_a_canary_is_not_who_has_it_in_the_shadow() -> None:
+    told = {"model": "new", "percent": "30%", "by": "customer"}
+    shadow, canary = Shadow.model_validate(told), Canary.model_validate(told)
+    names = [f"c{number}" for number in range(400)]
+    both = [name for name in names if shadow.draws("chat", name) and canary.draws("chat", name)]
+    assert 15 <= len(both) <= 60  # 36, as chance has it
+
+
 def test_only_the_drawn_customers_are_shadowed(make: Make) -> None:
     trial = Shadow.model_validate({"model": "new", "percent": "30%", "by": "customer"})
     names = [f"c{number}" for number in range(20)]
@@ -234,7 +244,9 @@ def test_nobody_is_drawn_for(make: Make, changes: Any, options: Any) -> None:
     for _ in range(2):  # the second request meets the budget that the first one has begun
         done = one.complete(**{"messages": HI, "max_tokens": 5, **options})
     assert done.decision.shadow is None
-    assert len(rows(one)) <= ("budgets" in str(changes))
+    assert rows(one) == []
+    if "budgets" in str(changes):  # which the first request began itself
+        assert missed(one) == {"the budget everything usd month asks for cheaper routes": 1}
 
 
 def test_an_answer_out_of_the_cache_has_no_shadow_and_a_shadow_leaves_nothing_there(
@@ -277,6 +289,20 @@ def test_a_budget_denies_the_shadow_alone(make: Make, provider: Provider) -> Non
     assert one.complete(HI, max_tokens=5).text == "one two three"
     assert (missed(one), provider.requests_for("new")) == ({"a budget has too little room": 1}, [])
     assert rows(one) == []
+
+
+def test_no_shadow_waits_for_room_in_a_budget(make: Make, provider: Provider) -> None:
+    one = make(("data:", "budgets: [{limit_concurrent: 10, at: {100%: wait}, wait: 60s}]\ndata:"))
+    provider.script("old", [stall(2.0)])
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(one.complete, HI)
+        until_s = time.monotonic() + 30
+        while not provider.requests_for("old") and time.monotonic() < until_s:
+            time.sleep(0.01)
+        one.complete(HI)
+        assert missed(one) == {"a budget has too little room": 1}
+        assert not slow.done()
+    assert [row["id"] for row in rows(one)] == [slow.result().id + SUFFIX]
 
 
 def test_a_budget_that_is_nearly_used_up_is_left_to_requests(make: Make, provider: Provider) -> None:
@@ -347,6 +373,18 @@ def test_two_hundred_requests_at_once_are_all_answered_and_every_shadow_is_accou
     assert len(rows(one)) == found["n"]
 
 
+def test_more_than_can_wait_are_passed_over_and_counted(make: Make, provider: Provider) -> None:
+    provider.always("new", stall(1.0))
+    one = make()
+    one._shadows.close()
+    one._shadows = ShadowPool(one.ledger, one._transport, threads=1, queue=2)
+    for _ in range(8):
+        one.complete(HI)
+    found = standing(one)
+    assert found["n"] + found["missed"]["too many others waited"] == 8
+    assert 2 <= found["n"] <= 4
+
+
 def test_threads_end_when_there_is_nothing_left_to_do(make: Make) -> None:
     before = set(threading.enumerate())
     one = make()
@@ -408,7 +446,9 @@ def test_the_same_decision_comes_out_again(make: Make, tmp_path: Path) -> None:
     for number in range(8):
         done = one.complete(HI, customer=f"c{number}")
         assert reproduce(done.id, one.ledger, tmp_path / "state", tmp_path / "p.yaml").is_same
-    assert one._shadows.settle(30)
+    drawn = json.loads(next(row for row in rows(one, "single") if "shadow" in row["decision"])["decision"])
+    assert drawn["shadow"] == {"name": "chat/new", "model": "new"}
+    assert differences({**drawn, "shadow": None}, drawn) == [f"shadow: None then, {drawn['shadow']} now"]
     row = rows(one)[0]
     told = reproduce(row["id"], one.ledger, tmp_path / "state", tmp_path / "p.yaml")
     assert (told.is_same, told.why) == (
@@ -451,22 +491,29 @@ def test_a_forked_child_asks_for_itself_and_books_nothing_of_its_parents(make: M
     assert (found["n"], found["errors"]) == (2, {})
 
 
-KILLED = """
+SERVES = """
 import sys, time, router
 one = router.Router(sys.argv[1], sys.argv[2])
 one.complete([{"role": "user", "content": "hi"}], max_tokens=5)
 print("served", flush=True)
-time.sleep(60)
+sys.stdin.readline()
+sys.exit(0)
 """
-EXITS = KILLED.replace("time.sleep(60)", "sys.exit(0)")
 
 
-def _run(script: str, one: router.Router, tmp_path: Path) -> subprocess.Popen[str]:
-    root = Path(router.__file__).parents[1]
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "p.yaml"), str(tmp_path / "state")],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
+def _serving(one: router.Router, provider: Provider, tmp_path: Path) -> subprocess.Popen[str]:
+    """Another process, whose request is answered and whose shadow is under way; it ends when it is told anything."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", SERVES, str(one.policy.path), str(tmp_path / "state")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(router.__file__).parents[1])},
     )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "served\n"
+    until_s = time.monotonic() + 30
+    while not provider.requests_for("new") and time.monotonic() < until_s:
+        time.sleep(0.01)
+    return child
 
 
 def test_a_killed_process_leaves_no_hold_and_no_half_of_a_comparison(
@@ -474,12 +521,7 @@ def test_a_killed_process_leaves_no_hold_and_no_half_of_a_comparison(
 ) -> None:
     provider.always("new", stall(LONG_S))
     one = make(("data:", "budgets: [{limit_usd: 0.001}]\ndata:"))
-    child = _run(KILLED, one, tmp_path)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "served\n"
-    until_s = time.monotonic() + 30
-    while not provider.requests_for("new") and time.monotonic() < until_s:
-        time.sleep(0.01)
+    child = _serving(one, provider, tmp_path)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert Shadows(one.ledger).standing() == []
@@ -492,10 +534,22 @@ def test_a_killed_process_leaves_no_hold_and_no_half_of_a_comparison(
 
 def test_a_process_ends_though_a_shadow_stalls(make: Make, provider: Provider, tmp_path: Path) -> None:
     provider.always("new", stall(LONG_S))
-    child = _run(EXITS, make(), tmp_path)
-    began_s = time.monotonic()
-    assert child.wait(LONG_S / 2) == 0
-    assert time.monotonic() - began_s < LONG_S / 2
+    child = _serving(make(), provider, tmp_path)
+    child.communicate("\n", timeout=LONG_S / 2)
+    assert child.returncode == 0
+
+
+def test_a_shadow_is_asked_whole_and_knows_nothing_of_streams(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        POLICY.replace("openai/", "fake/").replace('api_base: "URL", ', ""), encoding="utf-8"
+    )
+    transport = router.FakeTransport()
+    with router.Router(tmp_path / "p.yaml", tmp_path / "state", transport) as one:
+        list(one.complete(HI, stream=True, stream_options={"include_usage": True}))
+        assert one._shadows.settle(30)
+    served, shadow = transport.calls
+    assert (served.stream, shadow.stream, shadow.role) == (True, False, "shadow")
+    assert (dict(served.params), dict(shadow.params)) == ({"stream_options": {"include_usage": True}}, {})
 
 
 def test_a_transport_that_breaks_breaks_nothing_else(tmp_path: Path) -> None:

@@ -105,3 +105,16 @@ def test_one_source_has_to_be_chosen(here: Path) -> None:
     assert "one of them" in run(here, "small").output
     assert "one of them" in run(here, "small", prompts(here, {"prompt": "a"}), "--replay").output
     assert "need --requests-per-day" in run(here, "small", prompts(here, {"prompt": "a"})).output
+
+
+def test_what_a_model_in_the_shadow_costs_is_said_to_be_left_out(here: Path) -> None:
+    serve(here, "small", LEAST)
+    hi = prompts(here, {"prompt": "hi", "task": "qa"})
+    plain = [run(here, "small", "--replay"), run(here, "small", hi, "--requests-per-day", 10)]
+    text = (here / "small.yaml").read_text()
+    (here / "small.yaml").write_text(text.replace("fixed}", "fixed, shadow: {model: large, percent: 100%}}"))
+    told = [run(here, "small", "--replay"), run(here, "small", hi, "--requests-per-day", 10)]
+    for before, after, n in zip(plain, told, (LEAST, 1), strict=True):
+        line = f"{n:,} have a model in the shadow, whose cost is not counted\n"
+        assert (line in before.stdout, line in after.stdout) == (False, True), after.output
+        assert after.stdout.replace(line, "") == before.stdout
