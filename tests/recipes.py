@@ -20,7 +20,7 @@ def section(name: str) -> str:
     """The part of the page that has the recipe of this name, as the list at its beginning says."""
     text = PAGE.read_text(encoding="utf-8")
     ((anchor,),) = (re.findall(rf"^\| \[{name}\]\(#([\w-]+)\)", text, flags=re.MULTILINE),)
-    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    parts = re.split(r"^### ", text, flags=re.MULTILINE)
     (found,) = [part for part in parts if part.partition("\n")[0].lower().replace(" ", "-") == anchor]
     return found
 

@@ -60,6 +60,34 @@ def test_the_authors_page_shows_a_policy_that_loads(tmp_path: Path) -> None:
         assert [(one.name, one.misses) for one in try_policy(loaded, None, NOW) if one.misses] == []
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "starts"),
+    [
+        ("capabilities:", "capabilites:", "policy.yaml:9:5: unknown key"),
+        ("{input: 3.00, output: 15.00}", "{input: 3.00}", "policy.yaml:14:9: key 'output'"),
+        ("[small, large]      # the cheapest", "[smal, large]      # the cheapest", "policy.yaml:25:18: candidates"),
+        ("", "", "policy.yaml:25:5: candidate 'small'"),
+        ("max_cost_usd: 0.10", "max_cost_usd: 0.05", "policy.yaml:27:5: max_cost_usd"),
+        ("    when: {task: extract}\n", "    bar: 0\n", "policy.yaml:32:5: rule 'the rest'"),
+    ],
+    ids=lambda value: value,
+)
+def test_the_authors_page_shows_what_check_says(tmp_path: Path, right: str, wrong: str, starts: str) -> None:
+    from router.errors import PolicyError
+    from router.policy import check
+
+    page = ROOT / "docs/policies.md"
+    (shown,) = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith(starts)]
+    text = next(iter(blocks(page, "yaml")))
+    assert right in text
+    (tmp_path / "policy.yaml").write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    try:
+        said = [one.text for one in check(load_policy(tmp_path / "policy.yaml"))]
+    except PolicyError as error:
+        said = list(error.problems)
+    assert any(one.removeprefix(f"{tmp_path}/").startswith(shown) for one in said), said
+
+
 def test_the_prices_page_shows_a_policy_and_a_price_book_that_load(tmp_path: Path) -> None:
     from router.spend.prices.book import read_book
 
