@@ -57,6 +57,7 @@ class Sheet:
         self.time, self._data = time, data if data is not None and data.is_bound else None
         self.size = estimate_tokens(request.text)
         """Estimated tokens of its text."""
+        self._standings = policy.standings
         self._asked_cap = output_cap(request.params)
         self._choices = choices_of(request.params)
         self._needed = _needs(request)
@@ -113,7 +114,10 @@ class Sheet:
 
     def _withheld(self, name: str, *, is_tried: bool = False) -> str | None:
         """Why nobody may ask the model, whatever the request."""
-        return self.policy.barred(name, self.now, is_tried=is_tried or name == self.request.model)
+        standing = self._standings.get(name)  # most have none, and every candidate comes here
+        if standing is None:
+            return None
+        return standing.barred(self.now, is_tried=is_tried or name == self.request.model)
 
     def _late(self, name: str) -> str | None:
         return self.time.fault([name]) if self.time is not None else None

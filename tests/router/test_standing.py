@@ -105,6 +105,17 @@ def test_a_learned_plan_has_neither_rung_nor_verifier_that_may_not_serve(tmp_pat
     assert [_verifier(request, sheet(now), rule) is None for now in (NOW, END)] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("said", "is_asked"), [("", True), (TRIAL, True), (BANNED, False), (", sunset: 2020-01-01", False)],
+    ids=["without a status", "on trial", "banned", "past its sunset"],
+)  # fmt: skip
+def test_a_shadow_is_what_a_trial_is_for_too(tmp_path: Path, said: str, is_asked: bool) -> None:
+    rule = "rules: [{name: r, candidates: [spare], bar: 0, shadow: {model: large, percent: 100%}}]"
+    shade = ruled(tmp_path, said, rule).decision.shadow
+    assert shade is not None
+    assert (shade.barred is None) is is_asked
+
+
 def test_a_pinned_model_on_trial_is_asked_and_a_banned_one_is_refused_with_its_owner(tmp_path: Path) -> None:
     rules = "rules: [{candidates: [spare], strategy: fixed}]"
     assert ruled(tmp_path, TRIAL, rules, model="large").decision.plan == ("large",)

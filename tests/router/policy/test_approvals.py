@@ -20,7 +20,7 @@ from router import FakeTransport
 from router.cli import main
 from router.errors import ConfigurationError, PolicyError
 from router.policy import load_policy
-from router.policy.approvals import changes, content_of, digest_of
+from router.policy.approvals import canonical, changes, content_of, digest_of
 from router.policy.signing import approve, load_key, missing_approval, read_approvals
 
 pytest.importorskip("cryptography")
@@ -116,6 +116,48 @@ def test_a_reload_with_an_unapproved_bar_changes_nothing_until_it_is_approved(pa
         serving._kits.look()
         serving._kits.look()
         assert serving.policy.tasks["qa"].bar.min == 0.8
+
+
+def test_an_approval_that_is_withdrawn_while_it_serves_is_told_in_the_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = signed(path)
+    with router.Router(path, path.parent / "state", FakeTransport()) as serving:
+        serving._kits.look()
+        serving._kits.look()
+        one.unlink()
+        serving._kits.look()
+        serving._kits.look()
+        assert "these bars are not approved" in caplog.text
+        assert serving.complete(HELLO).model == "small"
+
+
+def test_what_a_killed_approver_left_behind_is_no_approval(path: Path) -> None:
+    one = signed(path)
+    (one.parent / ".approval-x1").write_text(one.read_text()[:100])
+    assert missing(path) is None
+
+
+RICH = """\
+  - name: rich
+    when: {task: [a, b], tags: {team: x}, input_tokens: {min: 1, max: 9}, language: de, modality: image, tools: true,
+      findings: pii, time: {days: mon-fri, hours: "22:00-06:00", tz: Europe/Berlin}, not: {language: fr},
+      budget: {name: teams, used: ">80%"}}
+    from: 2026-01-01
+    until: 2026-12-31T18:00+01:00
+    bar: {max_drop: 0.02, vs: large, confidence: 0.9}
+    candidates: [small, large]
+    canary: {model: large, percent: 5%, by: customer, rollback: {errors: 1%, quality: 0.5}}
+"""
+
+
+def test_every_condition_of_a_rule_is_signed_and_read_again_as_it_was(path: Path) -> None:
+    budget = 'budgets: [{name: teams, scope: {team: "*"}, limit_usd: 1, window: day}]\n'
+    path.write_text(POLICY.replace("rules:\n", f"rules:\n{RICH}") + budget)
+    content = content_of(load_policy(path))
+    assert json.loads(canonical(content)) == content
+    signed(path)
+    assert missing(path) is None
 
 
 CHANGES = {
