@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.errors import PolicyError
+from router.plain_files import read_plain
 
 if TYPE_CHECKING:
     import pydantic
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_ALIASES = 1_000
+MOST_TOLD = 100
+"""Mistakes that are told of one file; finding what was meant takes time for each."""
+MOST_COMPARED = 500
+"""Known names among which the one that was meant is looked for."""
 MAX_VALUES = 200_000
 """Counting every value behind an alias again: a file of aliases to aliases must not grow without bound."""
 
@@ -88,11 +93,13 @@ def read_yaml(path: str | Path, content: bytes | None = None) -> Document:
     """
     path = Path(path)
     try:
-        raw = path.read_bytes() if content is None else content
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
+        raw = read_plain(path, MAX_BYTES + 1) if content is None else content
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
+        name, why = str(path), getattr(error, "strerror", None) or error
+        name = name if name.isprintable() else repr(name)
+        raise PolicyError(f"{name}: cannot be read ({why}); give the path of a YAML file") from error
     if len(raw) > MAX_BYTES:
-        raise PolicyError(f"{path}: {len(raw):,} bytes; a policy file may have at most {MAX_BYTES:,}. Split it")
+        raise PolicyError(f"{path}: too many bytes; a policy file may have at most {MAX_BYTES:,}. Split it")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -233,13 +240,11 @@ def _problems(schema: type[pydantic.BaseModel], document: Document, details: lis
     """One line per mistake, in the order of the file."""
     told: dict[str, Place] = {}
     misspelt: set[Path_] = set()
+    placed = [(_place_in(document, detail["loc"]), detail) for detail in details]
+    placed.sort(key=lambda one: document.place_of(one[0]))
+    more = placed[MOST_TOLD:]
     # Unknown keys first: a key that is missing because it is misspelt is one mistake, not two.
-    for detail in sorted(details, key=lambda one: one["type"] != "extra_forbidden"):
-        # Union branches add their own names to the location; only what stands in the file is kept.
-        where: Path_ = ()
-        for step in detail["loc"]:
-            if (*where, step) in document.places:
-                where = (*where, step)
+    for where, detail in sorted(placed[:MOST_TOLD], key=lambda one: one[1]["type"] != "extra_forbidden"):
         name = str(detail["loc"][-1]) if detail["loc"] else ""
         if detail["type"] == "extra_forbidden":
             # Behind an alias the key has no place of its own.
@@ -254,7 +259,17 @@ def _problems(schema: type[pydantic.BaseModel], document: Document, details: lis
         else:
             message = _wording(next((step for step in reversed(where) if isinstance(step, str)), ""), detail)
         told.setdefault(document.problem(where, message), document.place_of(where))
-    return sorted(told, key=lambda line: told[line])
+    lines = sorted(told, key=lambda line: told[line])
+    return [*lines, document.problem(more[0][0], f"and {len(more):,} more mistakes from here on")] if more else lines
+
+
+def _place_in(document: Document, location: tuple[str | int, ...]) -> Path_:
+    """A location of pydantic's in the file: union branches add their own names, which do not stand there."""
+    where: Path_ = ()
+    for step in location:
+        if (*where, step) in document.places:
+            where = (*where, step)
+    return where
 
 
 _EXPECTED = {
@@ -265,6 +280,8 @@ _EXPECTED = {
     ("decimal_type", "decimal_parsing"): "must be a number such as 0.15, without unit or sign of currency",
     ("int_type", "int_parsing"): "must be a whole number such as 128000, without unit or separator",
     ("too_short", "string_too_short"): "must not be empty",
+    ("decimal_max_places",): "must have at most 30 decimal places",
+    ("too_long",): "must have at most {max_length:,} items, has more; split the policy",
 }
 
 
@@ -273,6 +290,7 @@ def _wording(name: str, detail: Any) -> str:
     value = "" if isinstance(given, (dict, list)) or given is None else f" {shown(given)}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     expected = next((text for kinds, text in _EXPECTED.items() if detail["type"] in kinds), None)
+    expected = expected.format(**detail.get("ctx", {})) if expected and "{max" in expected else expected
     message = expected or message.replace("Input should be", "must be")
     return f"{name}{value}: {message[0].lower()}{message[1:]}" if name else message
 
@@ -303,14 +321,14 @@ def shown(value: object) -> str:
 
 def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
-    close = _close(given, known)
+    close = _close(given, known[:MOST_COMPARED])
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(set(known))[:20])}" if known else ""
+    return f"; known are {', '.join(sorted(set(known[:MOST_COMPARED]))[:20])}" if known else ""
 
 
 def _close(given: str, known: list[str] | tuple[str, ...]) -> list[str]:
-    return difflib.get_close_matches(given, known, n=1)
+    return difflib.get_close_matches(given[:200], known, n=1)
 
 
 def _keys_at(schema: type[pydantic.BaseModel], where: Path_) -> list[str]:

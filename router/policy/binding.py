@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from router.config import Path_, shown, suggestion
 from router.policy.finding import Finding, warning
@@ -19,14 +20,14 @@ _NEAR = 0.85
 """How alike a tag's name must be to one that requests have by themselves, to be taken for a slip."""
 
 
-def never_binding(policy: Policy) -> list[Finding]:
+def never_binding(policy: Policy) -> Iterator[Finding]:
     """Budgets that never deny, steps that are never reached, and conditions on shares that never come."""
-    return [*_budgets(policy), *_shares(policy)]
+    return chain(_budgets(policy), _shares(policy))
 
 
-def slips(policy: Policy) -> list[Finding]:
+def slips(policy: Policy) -> Iterator[Finding]:
     """Names that stand for two things, and tags that are nearly called as requests have them."""
-    return [*_twice(policy), *_nearly(policy)]
+    return chain(_twice(policy), _nearly(policy))
 
 
 def _budgets(policy: Policy) -> Iterator[Finding]:

@@ -147,11 +147,13 @@ class Case(Section):
     expect: Expect
 
 
-Cases = Annotated[list[Case], BeforeValidator(one_or_more, json_schema_input_type=Case | list[Case])]
+Cases = Annotated[
+    list[Case], BeforeValidator(one_or_more, json_schema_input_type=Case | list[Case]), Field(max_length=5_000)
+]
 
 
 def strange_names(
-    cases: Sequence[Case], *, rules: Sequence[str], models: Sequence[str], budgets: Mapping[str, bool]
+    cases: Sequence[Case], *, rules: Collection[str], models: Collection[str], budgets: Mapping[str, bool]
 ) -> Iterator[tuple[Path_, str]]:
     """Where tests name what the policy does not have, and a line about each.
 
@@ -161,6 +163,7 @@ def strange_names(
         models: ids of the models.
         budgets: names of the budgets, and whether each depends on the model.
     """
+    ruled = dict.fromkeys([*rules, *NO_RULE])
 
     def unless_known(where: Path_, what: str, name: str | None, known: Collection[str]) -> Iterator[tuple[Path_, str]]:
         if name is not None and name not in known:
@@ -170,7 +173,7 @@ def strange_names(
         here: Path_ = ("tests", i)
         expect = (*here, "expect")
         yield from unless_known((*here, "given", "model"), "model: no model has the id", case.given.model, models)
-        yield from unless_known((*expect, "rule"), "rule: no rule is called", case.expect.rule, [*rules, *NO_RULE])
+        yield from unless_known((*expect, "rule"), "rule: no rule is called", case.expect.rule, ruled)
         yield from unless_known((*expect, "model"), "model: no model has the id", case.expect.model, models)
         for j, name in enumerate(case.expect.models or ()):
             yield from unless_known((*expect, "models", j), "models: no model has the id", name, models)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
-from router.config import shown, suggestion
+from router.config import Path_, shown, suggestion
 from router.policy.binding import never_binding, slips
 from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.finding import Finding, warning
@@ -17,6 +18,9 @@ from router.policy.reach import unreached
 from router.policy.schema import CAPABILITIES, Bar, Rule
 from router.policy.servable import never_asked
 
+MOST_FOUND = 1_000
+"""Findings of one kind that are told."""
+MOST_PAIRS = 1_000_000
 Carries = Callable[[Rule, str, Bar], str | None]
 """Why the policy's artifact does not carry a rule's bar for a task; None where it does."""
 
@@ -58,13 +62,29 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
         first = next(i for i, rule in enumerate(policy.rules) if rule.cache.looks_alike)
         told = f"cache: requests that are only alike are not looked up: {reason}"
         findings.append(warning(policy, ("rules", first, "cache"), told))
-    findings += [*inline_keys(policy), *slips(policy), *never_binding(policy)]
-    findings += [*unreached(policy, now), *never_asked(policy, now)]
-    for i, rule in enumerate(policy.rules):
-        for told in _gaps(policy, rule, now, carries):
-            findings.append(Finding(level="evidence", text=policy.document.problem(("rules", i, "candidates"), told)))
-    findings += governed(policy, now)
+    kinds = (
+        inline_keys(policy), slips(policy), never_binding(policy), unreached(policy, now), never_asked(policy, now),
+        _unproved(policy, now, carries), governed(policy, now),
+    )  # fmt: skip
+    for kind in kinds:
+        some = [*islice(kind, MOST_FOUND + 1)]
+        if len(some) > MOST_FOUND:
+            some[-1] = warning(policy, (), f"more findings like the one before than the {MOST_FOUND:,} that are told")
+        findings += some
     return findings
+
+
+def _unproved(policy: Policy, now: datetime, carries: Carries | None) -> Iterator[Finding]:
+    """Candidates without evidence for a bar."""
+    pairs = 0
+    for i, rule in enumerate(policy.rules):
+        here: Path_ = ("rules", i, "candidates")
+        pairs += len(rule.candidates) * max(1, len(rule.when.task or policy.tasks))
+        if pairs > MOST_PAIRS:
+            yield warning(policy, here, f"evidence is not looked for from here on: over {MOST_PAIRS:,} bars and models")
+            return
+        for told in _gaps(policy, rule, now, carries):
+            yield Finding(level="evidence", text=policy.document.problem(here, told))
 
 
 def _no_embedder() -> str | None:
@@ -96,7 +116,7 @@ def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) ->
             gap = evidence_gap(evidence, task=task, model=model, bar=bar, metric=metric, now=now, is_alone=is_alone)
             if gap:
                 gaps.append(
-                    f"candidate {name!r}: {gap}. Run: clearbar eval run SUITE --candidates {name}, "
+                    f"candidate {shown(name)}: {gap}. Run: clearbar eval run SUITE --candidates {name}, "
                     f"then clearbar eval propose"
                 )
         if asked and len(gaps) - found == asked and not rule.fallback:

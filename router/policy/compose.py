@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from router.config import Document, Path_, Place, read_yaml, shown, suggestion
+from router.config import MAX_VALUES, Document, Path_, Place, read_yaml, shown, suggestion
 from router.errors import PolicyError
 
 INCLUDED = ("models", "tasks", "rules", "budgets")
 """What an included file may say, beside its `version`."""
 MOST_FILES = 20
+MOST_ENVIRONMENTS = 50
+MOST_CHECKED = 400_000
+"""Values of all environments together: each is checked as a policy of its own."""
 TRIES, PAUSE_S = 20, 0.05
 """How often, and how far apart, files are read that change meanwhile: a rollback writes them within milliseconds."""
 _NAMED = {"models": "id", "rules": "name", "budgets": "name"}
@@ -71,11 +74,20 @@ def unfinished(path: Path) -> Path:
 
 def _composed(path: Path, kept: Mapping[Path, bytes] | None) -> Composed:
     main = _read(path, kept)
-    parts = [_included(main, where, name, kept) for where, name in _includes(main)]
+    parts: list[Document] = []
+    for where, name in _includes(main):
+        parts.append(_included(main, where, name, kept))
+        if len(main.places) + sum(len(part.places) for part in parts) > MAX_VALUES:
+            told = f"include: more than {MAX_VALUES:,} values in all files together; make two policies of it"
+            raise PolicyError(main.problem(where, told))
     values = main.values.get("environments") if isinstance(main.values, dict) else None
     names = tuple(values) if isinstance(values, dict) else ()
+    document = _joined(main, parts) if parts else main
+    if len(names) > MOST_ENVIRONMENTS or len(names) * len(document.places) > MOST_CHECKED:
+        told = f"environments: {len(names):,} of {len(document.places):,} values are too many to be checked"
+        raise PolicyError(main.problem(("environments",), f"{told}; make files of their own of some"))
     return Composed(
-        document=_joined(main, parts) if parts else main,
+        document=document,
         files=tuple(one.path for one in [main, *parts]),
         contents=tuple(one.raw for one in [main, *parts]),
         environments=names,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from router.plain_files import read_plain
 from router.policy.schema import Bar, ModelEntry
 
 
@@ -48,6 +49,8 @@ class Evidence(BaseModel):
         return self
 
 
+MOST_BYTES = 1_000_000
+"""Of an evidence file."""
 DROP_NEEDS_ARTIFACT = "a max_drop bar is carried by the plan of a promoted artifact alone"
 """Why no evidence file lets a model serve under such a bar; the reference itself drops nothing and may."""
 EvidenceTable = Mapping[tuple[str, str], Evidence]
@@ -61,7 +64,7 @@ def read_evidence(directory: Path) -> tuple[dict[tuple[str, str], Evidence], lis
     problems: list[str] = []
     for path in sorted(directory.glob("*.json")) if directory.is_dir() else ():
         try:
-            evidence = Evidence.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            evidence = Evidence.model_validate(json.loads(read_plain(path, MOST_BYTES)))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"

@@ -19,14 +19,14 @@ MOST_TRIED = 20
 """Rules that are left out one by one, to see whether they are needed to match it all."""
 
 
-def unreached(policy: Policy, now: datetime) -> list[Finding]:
+def unreached(policy: Policy, now: datetime) -> Iterator[Finding]:
     """Rules that match nothing, or nothing that the rules before them leave over; only where that is certain.
 
     Args:
         policy: as loaded.
         now: what had ended by then is told as ended.
     """
-    return list(_Search(policy, now).findings())
+    return _Search(policy, now).findings()
 
 
 class _Search:

@@ -9,6 +9,7 @@ combination of cells exists.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from router.findings import GROUPS, KINDS
-from router.policy.conditions import COMPARED, DAY_MINUTES, Clock, Conditions
+from router.policy.conditions import DAY_MINUTES, Clock, Conditions
 from router.spend.budget import Budget
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Space:
             if one.budget is not None:
                 shares.setdefault(one.budget.name, {0.0}).add(one.budget.used[1])
         self._shares = {name: sorted(points) for name, points in shares.items()}
-        self.everything: Box = {NOW: _from(self._moments.index(now), len(self._moments))}
+        self.everything: Box = {NOW: _from(bisect_left(self._moments, now), len(self._moments))}
         """Every request that is still to come."""
 
     def reach(self, rule: Rule) -> Reach:
@@ -136,8 +137,8 @@ class Space:
         }
         if (size := conditions.input_tokens) is not None:
             first, last = _ends(size.min, size.max)[0], _ends(size.min, size.max)[1:]
-            stop = self._sizes.index(last[0]) if last else len(self._sizes)
-            box[SIZE] = _from(self._sizes.index(first), stop)
+            stop = bisect_left(self._sizes, last[0]) if last else len(self._sizes)
+            box[SIZE] = _from(bisect_left(self._sizes, first), stop)
         if conditions.modality is not None:
             box[MODALITY] = _modality(tuple(conditions.modality))
         if conditions.findings is not None:
@@ -160,17 +161,15 @@ class Space:
         return box[dimension]
 
     def _between(self, begin: datetime | None, end: datetime | None) -> int:
-        first = self._moments.index(begin) if begin is not None else 0
-        return _from(first, self._moments.index(end) if end is not None else len(self._moments))
+        first = bisect_left(self._moments, begin) if begin is not None else 0
+        return _from(first, bisect_left(self._moments, end) if end is not None else len(self._moments))
 
     def _used(self, name: str, sign: str, share: float) -> int:
         """Cell 0: not booked on it; then each named share (0 is the first), and what lies above it."""
-        compare, points = COMPARED[sign], self._shares[name]
-        cells = 0
-        for place, point in enumerate(points):
-            above = (point + points[place + 1]) / 2 if place + 1 < len(points) else point + 1
-            cells |= compare(point, share) << (1 + 2 * place) | compare(above, share) << (2 + 2 * place)
-        return cells
+        points = self._shares[name]
+        at = 1 + 2 * bisect_left(points, share)
+        above = at + 1 if sign in (">", "<=") else at
+        return _from(above, 1 + 2 * len(points)) if sign in (">", ">=") else _from(1, above)
 
 
 def both(one: Box, other: Box) -> Box | None:

@@ -266,9 +266,9 @@ class PolicyFile(Section):
     """A whole policy file."""
 
     version: Annotated[Literal["1"], BeforeValidator(_known_version)]
-    models: Annotated[list[ModelEntry], Field(min_length=1)]
-    tasks: dict[Name, TaskEntry] = {}
-    rules: Annotated[list[RuleEntry], Field(min_length=1)]
+    models: Annotated[list[ModelEntry], Field(min_length=1, max_length=2_000)]
+    tasks: Annotated[dict[Name, TaskEntry], Field(max_length=2_000)] = {}
+    rules: Annotated[list[RuleEntry], Field(min_length=1, max_length=10_000)]
     include: Annotated[list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = []
     """Files, relative to this one, whose models, tasks, rules and budgets stand before those of this file."""
     environments: dict[Name, dict[str, Any]] = {}
@@ -282,13 +282,13 @@ class PolicyFile(Section):
     """Directory of price books, relative to the file; the newest one prices the models that state no price here."""
     data: Data = Data()
     learning: Learning = Learning()
-    budgets: list[BudgetEntry] = []
+    budgets: Annotated[list[BudgetEntry], Field(max_length=2_000)] = []
     """Spending limits; a call has to fit all that are about it."""
     required_tags: Annotated[Names, Field(max_length=20)] | None = None
     """Requests without one of them are `unallocated`; a budget with that scope caps what they spend."""
     breaker: BreakerEntry = BreakerEntry()
     """When runs that turn in circles or run away are stopped."""
-    alerts: list[AlertEntry] = []
+    alerts: Annotated[list[AlertEntry], Field(max_length=100)] = []
     """Where crossed budgets, stopped runs, anomalies and changed prices are told, by `clearbar spend watch`."""
     approvals: Approvals | None = None
     """Whose signatures the bars need before the policy is served."""

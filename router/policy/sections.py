@@ -28,7 +28,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[
     list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
 ]
-Amount = Annotated[Decimal, Field(ge=0, le=1_000_000)]
+Amount = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=30)]
 """USD. The bound keeps every product with a token count within the ledger's integers."""
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 EnvironmentName = Annotated[str, AfterValidator(_no_secret)]

@@ -17,14 +17,13 @@ LEAST_INPUT = TOKENS_PER_MESSAGE + TOKENS_PER_REQUEST
 """Tokens that a request of one empty message counts as."""
 
 
-def never_asked(policy: Policy, now: datetime) -> list[Finding]:
+def never_asked(policy: Policy, now: datetime) -> Iterator[Finding]:
     """Models that no request of a rule can be sent to, at today's prices.
 
     Args:
         policy: as loaded.
         now: which prices hold.
     """
-    findings: list[Finding] = []
     reasons: dict[tuple[object, ...], str | None] = {}
     caps: dict[tuple[object, ...], tuple[Decimal, int] | None] = {}
     for position, rule in enumerate(policy.rules):
@@ -39,20 +38,19 @@ def never_asked(policy: Policy, now: datetime) -> list[Finding]:
                     caps[asked] = None if reasons[asked] else _default_cap(policy, rule, policy.models[name], now)
                 if why := reasons[asked]:
                     told = f"{key}: {shown(name)} is never asked: {why}"
-                    findings.append(warning(policy, _entry(policy, (*here, key), name), told))
+                    yield warning(policy, _entry(policy, (*here, key), name), told)
                 stands = stands or (why is None and not policy.barred(name, now))
                 if key == "candidates" and (cap := caps[asked]) is not None:
                     kept.append((name, *cap))
         if not stands and rule.data.refuse is None:
             told = "nobody is left to serve this rule, and its requests fail; change its conditions, or its models"
-            findings.append(warning(policy, here, told))
+            yield warning(policy, here, told)
         if kept:
-            findings.append(warning(policy, (*here, "max_cost_usd"), _dear_by_default(rule, policy, kept)))
+            yield warning(policy, (*here, "max_cost_usd"), _dear_by_default(rule, policy, kept))
         others = {"canary": rule.canary.model if rule.canary else None, "verifier": rule.verifier}
         for key, one in others.items():
             if one is not None and (why := _misfit(policy, rule, policy.models[one], now)):
-                findings.append(warning(policy, (*here, key), f"{key}: {shown(one)} is never asked: {why}"))
-    return findings
+                yield warning(policy, (*here, key), f"{key}: {shown(one)} is never asked: {why}")
 
 
 def _misfit(policy: Policy, rule: Rule, model: ModelEntry, now: datetime) -> str | None:

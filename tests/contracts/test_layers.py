@@ -18,6 +18,7 @@ LEVELS = [
         "router.findings",
         "router.language",
         "router.outcomes",
+        "router.plain_files",
         "router.redact",
         "router.stores",
         "router.tokens",

@@ -25,7 +25,7 @@ def _tier(value: object) -> object:
     return value if isinstance(value, (Mapping, BaseModel)) or value is None else {"input": value}
 
 
-PerMillion = Annotated[Decimal, Field(ge=0, le=10_000)]
+PerMillion = Annotated[Decimal, Field(ge=0, le=10_000, decimal_places=30)]
 """USD (or credits) per million tokens."""
 Share = Annotated[Decimal, Field(ge=0, lt=1)]
 
