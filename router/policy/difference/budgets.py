@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from decimal import Decimal
 
 from router.policy.difference.told import Change, Effect
-from router.policy.difference.words import percent, quoted, seconds, several, usd
+from router.policy.difference.words import percent, plain, quoted, seconds, several, usd
 from router.policy.load import Policy
 from router.spend.budget import Budget
 from router.spend.money import from_pico
@@ -17,6 +18,7 @@ _DOES = {
     "notify": "tells somebody", "downgrade": "goes to cheaper models", "wait": "lets calls wait",
     "approve": "asks for approval", "deny": "refuses",
 }  # fmt: skip
+_SAID = ("name", "unit", "limit", "window", "scope", "lacking", "steps", "is_open", "wait_s")
 Told = Iterator[tuple[str, Effect | None]]
 
 
@@ -106,12 +108,11 @@ def _differs(old: Budget, new: Budget) -> Told:
         yield f"is about {_scope(new)}, before about {_scope(old)}", _scope_effect(old, new)
     yield from _steps(old, new)
     if old.is_open is not new.is_open:
-        told = (
-            "calls whose worst case nobody knows go through now"
-            if new.is_open
-            else ("calls whose worst case nobody knows are refused now")
-        )
-        yield told, "loosens" if new.is_open else "tightens"
+        verb = "go through" if new.is_open else "are refused"
+        yield f"calls whose worst case nobody knows {verb} now", "loosens" if new.is_open else "tightens"
+    for key in fields(new):
+        if key.name not in _SAID and getattr(old, key.name) != getattr(new, key.name):
+            yield f"`{key.name}` is {plain(getattr(new, key.name))}, before {plain(getattr(old, key.name))}", None
     if old.wait_s != new.wait_s and old.wait_s and new.wait_s:
         yield f"calls wait for at most {seconds(new.wait_s)}, before {seconds(old.wait_s)}", None
 

@@ -212,18 +212,19 @@ def _moves(b: Policy, pairs: list[Pair], overlap: Overlap) -> Iterator[tuple[int
 
 
 def _overtaken(b: Policy, came_from: Mapping[int, int | None], overlap: Overlap, widened: set[int]) -> Iterator[Change]:
-    """Rules with protections before which another one, with fewer, now takes requests."""
-    for p in range(len(b.rules)):
-        old = came_from.get(p)
-        if old is None or not (b.rules[p].data.shown() or b.rules[p].strategy != "fixed"):
-            continue
-        for w in range(p):
-            was = came_from.get(w)
-            is_news = was is None or was > old or w in widened
-            if is_news and not overlap.apart(b.rules[w], b.rules[p]) and (lost := weaker(b, p, b, w)):
-                yield Change(
-                    section="rules",
-                    about=f"rule {quoted(b.rule_name(w))}",
-                    text=f"takes requests before {quoted(b.rule_name(p))} does; they are not held to {', '.join(lost)}",
-                    effect="loosens",
-                )
+    """Rules that now take requests before others which hold theirs to more."""
+    guarded = [p for p, rule in enumerate(b.rules) if rule.data.shown() or rule.strategy != "fixed"]
+    for w, rule in enumerate(b.rules):
+        was = came_from[w]
+        passed: dict[str, list[str]] = {}
+        for p in guarded:
+            old = came_from[p]
+            is_news = p > w and old is not None and (was is None or was > old or w in widened)
+            if is_news and not overlap.apart(rule, b.rules[p]) and (lost := weaker(b, p, b, w)):
+                passed[quoted(b.rule_name(p))] = lost
+        if passed:
+            lost = list(dict.fromkeys(word for words in passed.values() for word in words))
+            told = f"takes requests before {several(passed)} {'does' if len(passed) == 1 else 'do'}"
+            about = f"rule {quoted(b.rule_name(w))}"
+            told += f"; they are not held to: {several(lost)}"
+            yield Change(section="rules", about=about, text=told, effect="loosens")

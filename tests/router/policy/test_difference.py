@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from router.policy import load_policy
+from router.config import validated
+from router.errors import PolicyError
+from router.policy import PolicyFile, load_policy
 from router.policy.difference import Difference, as_json, as_markdown, as_text, differences
 from router.policy.difference.order import moved
 
@@ -131,7 +134,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "a rule with a bar goes": (ACME, "", "rule 'acme': removed; it was for customer: acme; 'rest' may take them; lost: the bar (0.8)", LOOSENS),
     "a data rule goes": (POLICY[POLICY.index("  - {name: home") : POLICY.index("  - name: work")], "", "lost: only in eu, no text is kept", LOOSENS),
     "a rule comes": (NIGHT, "  - {name: b, when: {task: qa}, candidates: small, strategy: fixed}\n" + NIGHT, "rule 'b': new, for qa: asks small", NEITHER),
-    "a new rule without a bar in front": ("  - name: work\n", "  - {name: b, when: {task: qa}, candidates: small, strategy: fixed}\n  - name: work\n", "rule 'b': takes requests before 'work' does; they are not held to the bar of task 'qa' (0.9)", LOOSENS),
+    "a new rule without a bar in front": ("  - name: work\n", "  - {name: b, when: {task: qa}, candidates: small, strategy: fixed}\n  - name: work\n", "rule 'b': takes requests before 'work' and 'acme' do; they are not held to: the bar of task 'qa' (0.9) and the bar of task 'qa' (0.8)", LOOSENS),
     "a dead rule": ("tests:", "  - {name: late, when: {task: x}, candidates: small, strategy: fixed}\ntests:", "is never reached", NEITHER),
     "more requests": ("team: [a, b]", "team: [a, b, c]", "rule 'work': meets more requests: also team c", NEITHER),
     "fewer requests": ("max: 4000", "max: 2000", "meets fewer requests: 0 to 2,000 tokens instead of 0 to 4,000 tokens", NEITHER),
@@ -161,6 +164,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "a trial that ends later": ("rollback: {errors: 5%", "rollback: {errors: 10%", "the trial ends at 10 % errors, before at 5 %", LOOSENS),
     "a trial that may be slow": ("quality: 0.8}}", "quality: 0.8, latency_ms: 3000}}", "the trial ends on answers that take longer than 3,000 ms, before nothing", TIGHTENS),
     "a trial without a bar": (", quality: 0.8", "", "the trial ends below a mean score of nothing, before 0.8", LOOSENS),
+    "a rule that refuses comes": (NIGHT, "  - {name: no, when: {language: fi}, data: {refuse: no one speaks it}}\n" + NIGHT, "rule 'no': new, for language fi: asks nobody; refused: no one speaks it", TIGHTENS),
     "a key without words of its own": ("max_cost_usd: 0.05", "max_cost_usd: 0.05\n    sticky: run_id", "rule 'work': `sticky` is {by: run_id} now", NEITHER),
     "a test goes": (POLICY[POLICY.index("tests:") :], "", "tests: removed: 'all goes to large'", LOOSENS),
     "a test asks something else": ("expect: {rule: rest}", "expect: {model: large}", "tests: 'all goes to large' expect something else", NEITHER),
@@ -225,9 +229,9 @@ def test_a_rule_that_moves_past_rules_it_never_meets_changes_nothing(compare: Co
 
 def test_a_rule_that_moves_before_a_data_rule_loosens_it(compare: Compare) -> None:
     (found,) = compare((NIGHT, ""), ("rules:\n", "rules:\n" + NIGHT)).loosening[:1]
-    assert (
-        found.sentence
-        == "rule 'night': takes requests before 'home' does; they are not held to only in eu, no text is kept"
+    assert found.sentence == (
+        "rule 'night': takes requests before 'home' and 'work' do; they are not held to: only in eu, "
+        "no text is kept and the bar of task 'qa' (0.9)"
     )
 
 
@@ -304,3 +308,45 @@ def test_a_shadow_that_changes_says_how(compare: Compare) -> None:
         assert (told in line.text, line.effect) == (True, effect), line
     (line,) = compare((shadow, ""), a=shadowed).changes
     assert (line.text, line.effect) == ("mid is not asked in the shadow any more (5 % of the requests)", TIGHTENS)
+
+
+OTHERS = ("2", "0.5", "x", "mid", "true", "fixed", "week", ">90%", "7%", "fr", "runs", "notify")
+"""What may be written in place of something else."""
+
+
+def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every path of a file, from the top."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, one in inner:
+        yield (*here, step)
+        yield from places(one, (*here, step))
+
+
+@pytest.mark.parametrize("section", yaml.load(POLICY, Loader=yaml.BaseLoader))
+def test_nothing_that_is_taken_out_or_written_otherwise_is_passed_over(tmp_path: Path, section: str) -> None:
+    whole = yaml.load(POLICY, Loader=yaml.BaseLoader)
+    (tmp_path / "a.yaml").write_text(json.dumps(whole), encoding="utf-8")
+    before = load_policy(tmp_path / "a.yaml")
+    tried, says = 0, validated(PolicyFile, before.document)
+    for where in places(whole[section], (section,)):
+        for other in (None, *OTHERS):
+            changed = json.loads(json.dumps(whole))
+            holder = changed
+            for step in where[:-1]:
+                holder = holder[step]
+            if other is None:
+                del holder[where[-1]]
+            elif isinstance(holder[where[-1]], str):
+                holder[where[-1]] = other
+            else:
+                break
+            (tmp_path / "b.yaml").write_text(json.dumps(changed), encoding="utf-8")
+            try:
+                after = load_policy(tmp_path / "b.yaml")
+            except PolicyError:
+                continue
+            if validated(PolicyFile, after.document) == says:
+                continue
+            tried += 1
+            assert not differences(before, after, now=NOW).is_none, (where, other)
+    assert tried or section == "version"
