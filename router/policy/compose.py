@@ -97,7 +97,8 @@ def _composed(path: Path, kept: Mapping[Path, bytes] | None) -> Composed:
 def _why_mixed(composed: Composed) -> str | None:
     """Why what was read may be files of two versions; None where all of them stood on disk at one moment."""
     if (mark := unfinished(composed.files[0])).exists():  # looked at between the two readings: it holds for both
-        return f"a rollback of its files has not ended ({mark}); finish it with `clearbar policy rollback VERSION`"
+        told = "end it with `clearbar policy rollback`, or delete that file if they are as they should be"
+        return f"a rollback of its files has not ended ({mark}); {told}"
     for path, content in zip(composed.files, composed.contents, strict=True):
         try:
             if path.read_bytes() == content:

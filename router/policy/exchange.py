@@ -51,11 +51,15 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         OSError: it cannot be written.
     """
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(mode)
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        path.chmod(mode)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def settle(folder: Path) -> None:

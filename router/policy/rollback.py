@@ -12,7 +12,7 @@ from pathlib import Path
 
 from router.errors import ConfigurationError, PolicyError
 from router.policy.compose import compose, unfinished
-from router.policy.exchange import prepared, settle, write_new
+from router.policy.exchange import prepared, settle
 from router.policy.kept import absolute, as_version, evidence_digests, load_kept, name_of, place_of
 from router.policy.load import Policy, load_policy
 from router.spend.ledger import Ledger
@@ -100,17 +100,22 @@ def carry_out(plan: Plan, ledger: Ledger) -> Version | None:
                 raise ConfigurationError(
                     f"{place_of(name, plan.path)}: has changed just now; look at it, and try again"
                 )
+        fresh: list[tuple[Path, Path]] = []
         try:
-            fresh = {name: prepared(place_of(name, plan.path), content) for name, content in plan.writes.items()}
+            for name, content in plan.writes.items():
+                fresh.append(prepared(place_of(name, plan.path), content))
             if len(fresh) > 1 or mark.exists():
-                write_new(mark, json.dumps({"to": plan.target.version}).encode(), 0o644)
+                os.replace(*prepared(mark, json.dumps({"to": plan.target.version}).encode()))  # whole, or not at all
                 settle(mark.parent)
-            for new, file in fresh.values():
+            for new, file in fresh:
                 os.replace(new, file)
                 settle(file.parent)
             mark.unlink(missing_ok=True)
             ledger.versions.put_back(plan.target)
         except OSError as error:
+            for new, _ in fresh:
+                with contextlib.suppress(OSError):
+                    new.unlink(missing_ok=True)
             told = "its files are of two versions now" if mark.exists() else "nothing has changed"
             where = error.filename or plan.path
             raise ConfigurationError(
@@ -161,11 +166,10 @@ def _begun(path: Path) -> str | None:
 
 def _keep_unserved(plan: Plan, versions: Versions) -> Version | None:
     """Keep the text on disk, if it stands in no version of the history."""
-    if not any(plan.replaced.values()):
+    if all(versions.has(content) for content in plan.replaced.values() if content):
         return None
     try:
-        there = load_policy(plan.path)
-        version, contents = as_version(there, None)
+        version, contents = as_version(load_policy(plan.path), None)
     except PolicyError:
         # It may be what somebody wants to get away from: kept as it stands, loading or not.
         contents = {name: content for name, content in plan.replaced.items() if content is not None}

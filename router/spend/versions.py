@@ -98,6 +98,10 @@ class Versions:
         )
         return [_version(row) for row in rows]
 
+    def has(self, content: bytes) -> bool:
+        """Whether a file of any version has had this content."""
+        return bool(self._rows("SELECT 1 FROM policy_texts WHERE sha256 = ?", [digest_of(content)]))
+
     def contents(self, version: Version) -> dict[str, bytes]:
         """Its files as they were, by their names."""
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -261,6 +262,24 @@ def test_a_folder_that_cannot_be_written_changes_nothing(place: Place) -> None:
     finally:
         place.guards.parent.chmod(0o700)
     assert place.texts() == there
+    assert sorted(one.name for one in place.path.parent.iterdir()) == ["p.yaml", "shared", "state"]
+
+
+def test_a_full_disk_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("one")
+    place.serve()
+    place.write("two")
+    there, synced = place.texts(), []
+
+    def fsync(handle: int) -> None:
+        synced.append(handle)
+        if len(synced) == 2:  # the second file
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("router.policy.exchange.os.fsync", fsync)
+    assert "No space left on device); nothing has changed" in place.run("rollback", code=3)
+    assert place.texts() == there
+    assert sorted(one.name for one in place.path.parent.iterdir()) == ["p.yaml", "shared", "state"]
 
 
 def test_routers_that_look_for_changes_serve_what_came_back(place: Place) -> None:
@@ -297,6 +316,33 @@ def test_readers_meet_one_version_or_the_other_while_files_go_back_and_forth(pla
     for one in readers:
         one.join()
     assert seen == known
+
+
+def test_several_that_go_back_at_once_take_turns(place: Place) -> None:
+    place.write("one")
+    known = {place.serve()}
+    place.write("two")
+    known.add(place.serve())
+    wrong: list[Exception] = []
+
+    def go_back() -> None:
+        with closing(Ledger(place.state / "ledger.sqlite3")) as ledger:
+            for _ in range(15):
+                try:
+                    carry_out(plan(ledger.versions, place.path, None), ledger)
+                except ConfigurationError as error:
+                    if "has changed just now" not in str(error) and "no older text" not in str(error):
+                        wrong.append(error)
+
+    workers = [threading.Thread(target=go_back) for _ in range(4)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+    assert wrong == [] and load_policy(place.path).version in known
+    assert sorted(one.name for one in place.path.parent.iterdir()) == ["p.yaml", "shared", "state"]
+    assert [one.name for one in place.guards.parent.iterdir()] == ["guards.yaml"]
+    assert {one["version"] for one in place.history()} == known
 
 
 BACK_AND_FORTH = """
@@ -338,7 +384,8 @@ def test_a_process_killed_while_it_goes_back_leaves_no_half(
             assert "has not ended" in str(error)
             begun += 1
             going_to = json.loads(unfinished(place.path).read_bytes())["to"]
-            assert place.json("rollback")["to"] == going_to
+            done = place.json("rollback")
+            assert (done["to"], done["kept"]) == (going_to, None)  # both halves are in the history
         assert load_policy(place.path).version in known
     with closing(Ledger(place.state / "ledger.sqlite3")) as ledger:
         assert {one.version for one in ledger.versions.of() if one.loads} == known
