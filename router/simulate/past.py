@@ -80,6 +80,7 @@ def read(
     found = ledger.rows(
         f"SELECT seq, strategy FROM requests WHERE at_us >= ? AND at_us < ? AND kind = 'chat' "  # noqa: S608  names
         "AND cache NOT IN ('exact', 'semantic') AND strategy IS NOT 'shadow' "
+        "AND workflow IS NOT 'eval' AND workflow IS NOT 'eval-judge' "  # they serve nobody, under any policy
         f"AND (outcome = 'ok' OR (outcome = 'error' AND ({refused})))",
         (since_us, end_us),
     )

@@ -161,7 +161,15 @@ def test_every_shipped_policy_loads(path: Path) -> None:
     assert load_policy(path).rules
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "policies/recipes").glob("*.yaml")), ids=lambda path: path.name)
+RECIPES = sorted((ROOT / "policies/recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_the_page_shows_each_recipe_as_it_ships(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") in blocks(ROOT / "policies/README.md", "yaml")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes_lack_nothing_but_keys_and_evidence(path: Path) -> None:
     from router.policy import check
 

@@ -169,3 +169,13 @@ def test_a_pinned_model_that_the_new_policy_lacks_is_denied(tmp_path: Path) -> N
     found = compare(from_ledger(ledger, None, Party.load(lean), datetime.now(UTC)))
     ledger.close()
     assert found.denials == {"the policy lists no model 'large'": 20}
+
+
+def test_what_evals_and_judges_asked_is_no_traffic(tmp_path: Path) -> None:
+    serves = policy(tmp_path, fixed("large"))
+    with Router(serves, tmp_path / "s", ReplayTransport.of_rows(ROWS, by="prompt")) as live:
+        for workflow in ("eval", "eval-judge", None, "support"):
+            asked = [{"role": "user", "content": PROMPTS[0]}]
+            live.complete(asked, model="tiny" if workflow else None, task="sums", workflow=workflow)
+        found = from_ledger(live.ledger, None, Party.load(serves), datetime.now(UTC))
+    assert compare(found).total.requests == 2
