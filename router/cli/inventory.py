@@ -100,7 +100,7 @@ def _found(
     policy, now = _policy(path), datetime.now(UTC)
     with open_ledger(folder_of(state)) as ledger:
         facts = read_facts(ledger, by, since_us, until_us, policy, foresee=foresee)
-        say_what_is_archived(ledger, since_us, until_us)
+        say_what_is_archived(ledger, since_us, until_us, "customers and incidents")
     return Inventory(
         by=by,
         since_us=since_us,

@@ -46,7 +46,7 @@ def card(model: str, path: Path | None, last: int, as_json: bool, as_markdown: b
     if (folder / "ledger.sqlite3").is_file():  # a card is there before the first request
         with open_ledger(folder) as ledger:
             usage = usage_of(ledger, model, since_us, others=policy.models)
-            say_what_is_archived(ledger, since_us, None)
+            say_what_is_archived(ledger, since_us, None, "latencies")
     found = card_of(policy, model, datetime.now(UTC), usage)
     if as_json:
         click.echo(to_json({**{name: getattr(found, name) for name in found.__slots__}, "days": last / 86_400_000_000}))

@@ -22,8 +22,8 @@ def folder_of(state: Path | None) -> Path:
     return state_folder(state)
 
 
-def say_what_is_archived(ledger: Ledger, since_us: int | None, until_us: int | None) -> None:
-    """Name the months of a period whose rows are in files, for a command that reads the ledger's rows alone."""
+def say_what_is_archived(ledger: Ledger, since_us: int | None, until_us: int | None, what: str = "it") -> None:
+    """Name the months of a period whose rows are in files, for a command that reads rows, or for what of it does."""
     from router.spend.closing_rows import month_us
 
     gone = []
@@ -32,7 +32,7 @@ def say_what_is_archived(ledger: Ledger, since_us: int | None, until_us: int | N
         if after_us > (since_us or 0) and (until_us is None or first_us < until_us):
             gone.append(row["month"])
     if gone:
-        click.echo(f"not in it: rows of {', '.join(gone)}, which were archived", err=True)
+        click.echo(f"not in {what}: rows of {', '.join(gone)}, which were archived", err=True)
 
 
 @contextmanager

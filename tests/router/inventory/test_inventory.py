@@ -198,6 +198,14 @@ def test_an_empty_ledger_and_no_ledger_and_no_policy_are_told(
     assert "p2.yaml: cannot be read" in clearbar("inventory", "--state", "state", "--policy", "p2.yaml", code=3)
 
 
+def test_months_whose_rows_are_in_files_keep_their_figures_and_lack_their_customers(past: Path, clearbar: Run) -> None:
+    month = f"{days_ago(8):%Y-%m}"
+    with closing(Ledger(past / "state" / "ledger.sqlite3")) as ledger, ledger.batch() as connection:
+        connection.execute("INSERT INTO archives VALUES (?, 'requests', 'f', 1, '', 0)", (month,))
+    told = clearbar("inventory", "--state", "state", "--csv")
+    assert f"not in customers and incidents: rows of {month}, which were archived" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
