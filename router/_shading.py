@@ -6,10 +6,11 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from router._books import Books
@@ -23,7 +24,7 @@ from router.policy import Policy
 from router.shadows import SUFFIX, Shadowed, Shadows
 from router.spend.meter import Meter
 from router.transports.base import Transport
-from router.types import Call, Reply, Request
+from router.types import Call, Reply, Request, Sleep
 
 TIMEOUT_S = 120.0
 """For one call; a slower answer is an error."""
@@ -73,20 +74,7 @@ class Asking:
     def __init__(self, answered: Answered, shade: Shade, shadows: Shadows) -> None:
         self.shade = shade
         self._answered, self._shadows = answered, shadows
-        ruling, given = answered.ruling, answered.request
-        self._request = replace(
-            given,
-            id=given.id + SUFFIX,
-            stream=False,
-            params={name: value for name, value in given.params.items() if name != "stream_options"},
-        )
-        self._decision = _decision(ruling.decision, self._request.id, shade)
-        self._is_quiet = ruling.data.log == "none"
-        self._meter = Meter(answered.policy.prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
-        self._purse = Purse(self._request, ruling.decision.task.task, self._meter, answered.books)
-        asked = replace(ruling, decision=self._decision, listener=None)
-        call = calls_of(self._request, asked, answered.policy, None)[0][0]
-        self._steps = self._purse.pay(_once(replace(call, role="shadow", timeout_s=TIMEOUT_S)))
+        self._is_quiet = answered.ruling.data.log == "none"
         # Between the thread that asks and the one that closes the router.
         self._lock, self._is_sent, self._is_over = threading.Lock(), False, False
 
@@ -120,6 +108,33 @@ class Asking:
             self._is_over = True
             if self._is_sent:
                 self._hear(RouterClosed("the router was closed"))
+
+    # All that is not needed before it is asked is made then: somebody waits until it stands in the queue.
+
+    @cached_property
+    def _request(self) -> Request:
+        given = self._answered.request
+        params = {name: value for name, value in given.params.items() if name != "stream_options"}
+        return replace(given, id=given.id + SUFFIX, stream=False, params=params)
+
+    @cached_property
+    def _decision(self) -> Decision:
+        return _decision(self._answered.ruling.decision, self._request.id, self.shade)
+
+    @cached_property
+    def _meter(self) -> Meter:
+        ruling, prices = self._answered.ruling, self._answered.policy.prices
+        return Meter(prices, ruling.limit_usd, ruling.input_bound, is_quiet=self._is_quiet)
+
+    @cached_property
+    def _purse(self) -> Purse:
+        return Purse(self._request, self._decision.task.task, self._meter, self._answered.books)
+
+    @cached_property
+    def _steps(self) -> Generator[Call | Sleep, Heard, tuple[Call, Reply]]:
+        asked = replace(self._answered.ruling, decision=self._decision, listener=None)
+        call = calls_of(self._request, asked, self._answered.policy, None)[0][0]
+        return self._purse.pay(_once(replace(call, role="shadow", timeout_s=TIMEOUT_S)))
 
     def _hear(self, outcome: Reply | BaseException) -> str | None:
         """Settle and book what came of the call."""

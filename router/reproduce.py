@@ -66,7 +66,8 @@ def reproduce(decision_id: str, ledger: Ledger, state: Path, policy: str | os.Pa
         from router.predict.learner import Learner
 
         experience = Learner(ledger, loaded.evidence).as_of(decided["feedback_row"], int(at.timestamp() * 1e6))
-    again = decide(request, loaded, artifact, at, experience, known_again(decided)).decision
+    known, squeezed = known_again(decided), decided.get("squeezed")
+    again = decide(request, loaded, artifact, at, experience, known, squeezed).decision
     found = tuple(differences(decided, json.loads(to_sparse_json(again))))
     if found and (unwritten := _unwritten(decided, loaded)):
         why = f"another decision came out, but {' and '.join(unwritten)}"

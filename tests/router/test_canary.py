@@ -137,10 +137,12 @@ def test_a_canary_never_gets_what_must_stay_at_home(make: Make) -> None:
     assert serving.complete(HI, customer=DRAWN).model == "old"
 
 
-def test_a_budget_that_is_tight_tries_nothing(make: Make) -> None:
+def test_a_budget_that_is_tight_tries_nothing(make: Make, tmp_path: Path) -> None:
     serving = make(("data:", "budgets: [{limit_usd: 1, at: {0.0001%: downgrade, 100%: deny}}]\ndata:"))
     serving.complete(HI, customer=OTHER)
-    assert serving.complete(HI, customer=DRAWN).model == "old"
+    done = serving.complete(HI, customer=DRAWN)
+    assert done.model == "old"
+    assert reproduce(done.id, serving.ledger, tmp_path / "state", tmp_path / "p.yaml").is_same
 
 
 @pytest.mark.parametrize("is_down", [False, True])
