@@ -38,7 +38,7 @@ class Trial(Section):
     @classmethod
     def _is_mapping(cls, value: object) -> object:
         if isinstance(value, str):
-            raise ValueError(f"needs a share, too: {{model: {value}, percent: 5%}}")
+            raise ValueError("must be such as {model: MODEL, percent: 5%}")
         return value
 
     def key(self, rule: str) -> str:

@@ -265,6 +265,7 @@ LONG = [{"role": "user", "content": "word " * 9000}]
 BARRED = {
     "text that is too long": ((), {"messages": LONG}, "do not fit its context of N"),
     "data that may not go there": (EUROPE, {}, "may have the request's data"),
+    "a model that is banned": ((("context: 5000", "status: banned"),), {}, "banned"),
     "a capability that it lacks": (
         (("context: 5000", "capabilities: [json]"),), {"tools": TOOLS}, "lacks the capability 'tools'"
     ),
@@ -282,6 +283,12 @@ def test_a_request_that_it_may_not_have_is_passed_over_and_counted(
     assert f"shadow: new cannot be asked: {done.decision.shadow.barred}" in done.decision.explain()
     ((told, n),) = missed(one).items()
     assert (why in told, n, provider.requests_for("new")) == (True, 1, [])
+
+
+def test_a_model_on_trial_may_be_asked_in_the_shadow(make: Make) -> None:
+    one = make(("context: 5000", "status: trial"))
+    one.complete(HI)
+    assert [row["model_served"] for row in rows(one)] == ["new"]
 
 
 def test_a_budget_denies_the_shadow_alone(make: Make, provider: Provider) -> None:
@@ -637,7 +644,7 @@ def test_past_decisions_tell_of_their_shadows(make: Make, tmp_path: Path) -> Non
         ("{model: new}", "key 'percent' is missing; add it"),
         ("{model: new, percent: 5%, rollback: {}}", "unknown key 'rollback'"),
         ("{model: old, percent: 5%}", "shadow: 'old' is the rule's only candidate, and nothing is learned"),
-        ("new", "{model: new, percent: 5%}"),
+        ("new", "shadow 'new': must be such as {model: MODEL, percent: 5%}"),
     ],
 )
 def test_each_mistake_is_one_line_with_its_remedy(tmp_path: Path, shadow: str, told: str) -> None:
