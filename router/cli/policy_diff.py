@@ -24,7 +24,7 @@ DIFFERS = 1
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option("--environment", metavar="NAME", help="Compare them as they are there; default CLEARBAR_ENV.")
+@click.option("--environment", metavar="NAME", help="As they serve there alone; default CLEARBAR_ENV, else all.")
 @click.option("--markdown", "as_md", is_flag=True, help="For a pull request's comment.")
 @click.option("--json", "as_json_", is_flag=True, help="One JSON object on standard output.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where the two do not mean the same.")
@@ -55,11 +55,14 @@ def compared(before: str, after: str, environment: str | None = None) -> Differe
     Raises:
         ConfigurationError: one of them is not there, or does not load.
     """
-    from router.policy.difference import differences
+    from router.policy.difference import differences, with_environments
 
     with opened(before, environment) as a, opened(after, environment) as b:
         artifacts = (_trained(a.policy), _trained(b.policy))
         found = differences(a.policy, b.policy, names=(before, after), artifacts=artifacts)
+        if environment is None and a.policy.environment is None and b.policy.environment is None:
+            each = dict.fromkeys([*_environments(a.policy), *_environments(b.policy)])
+            found = with_environments(found, {name: differences(_there(a, name), _there(b, name)) for name in each})
         told = (replace(change, text=b.in_words(a.in_words(change.text))) for change in found.changes)
         return replace(found, changes=tuple(told))
 
@@ -97,6 +100,19 @@ def opened(given: str, environment: str | None = None) -> Iterator[Opened]:
         except PolicyError as error:
             raise told_as(error, revision, folder) from None
         yield Opened(policy=policy, folder=f"{folder}/", name=revision.name)
+
+
+def _environments(policy: Policy) -> tuple[str, ...]:
+    from router.policy.compose import compose
+
+    return compose(policy.path).environments
+
+
+def _there(side: Opened, environment: str) -> Policy:
+    """A policy as it serves in an environment; where it does not know that one, as it stands."""
+    from router.policy import load_policy
+
+    return load_policy(side.policy.path, environment) if environment in _environments(side.policy) else side.policy
 
 
 def _loaded(path: Path, environment: str | None) -> Policy:

@@ -78,7 +78,10 @@ def task_changes(a: Policy, b: Policy) -> Iterator[Change]:
             if before.metric != after.metric:
                 now = "by any metric counts" if after.metric is None else f"by {plain(after.metric)} alone counts"
                 was = "any counted" if before.metric is None else f"it was {plain(before.metric)}"
-                yield told(f"evidence {now} ({was})", "loosens" if after.metric is None else None)
+                yield told(
+                    f"evidence {now} ({was})",
+                    "loosens" if after.metric is None else "tightens" if before.metric is None else None,
+                )
             for text in other_fields(before, after, ("bar", "pass_at", "metric")):
                 yield told(text)
 

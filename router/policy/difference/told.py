@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Effect = Literal["loosens", "tightens"]
 SECTIONS = (
     "rules", "tasks", "evidence", "models", "budgets", "data", "learning", "breaker", "alerts", "tests", "other",
+    "environments",
 )  # fmt: skip
 """In the order in which they are told."""
 
@@ -71,6 +72,26 @@ class Difference:
         told += [f"{loosens} loosen{'s' if loosens == 1 else ''} a protection"] if loosens else []
         told += [f"{tightens} tighten{'s' if tightens == 1 else ''} one"] if tightens else []
         return ", ".join(told)
+
+
+def with_environments(found: Difference, by_name: Mapping[str, Difference]) -> Difference:
+    """A difference, and what else changes in some environments alone.
+
+    Args:
+        found: of the files as they stand.
+        by_name: the same, of each environment.
+    """
+    everywhere = set(found.changes)
+    more: dict[Change, list[str]] = {}
+    for name, difference in by_name.items():
+        for change in difference.changes:
+            if change not in everywhere:
+                more.setdefault(change, []).append(name)
+    told = (
+        replace(change, section="environments", about=f"in {' and '.join(names)}", text=change.sentence)
+        for change, names in more.items()
+    )
+    return replace(found, changes=(*found.changes, *told))
 
 
 def as_text(difference: Difference) -> str:

@@ -148,8 +148,15 @@ def test_a_revision_needs_git_and_a_repository(clearbar: Clearbar, monkeypatch: 
 def test_an_environment_is_compared_as_it_serves(committed: Clearbar, monkeypatch: pytest.MonkeyPatch) -> None:
     edit("policies/p.yaml", "store_text: redacted", "store_text: full")
     sides = ("main:policies/p.yaml", "policies/p.yaml")
-    assert "no difference" in committed("policy", "diff", *sides)
+    told = committed("policy", "diff", *sides)
+    assert "! in prod: data: text is kept as it is, for 30 days (before: text is kept, redacted)" in told
+    edit("policies/p.yaml", "bar: 0.9", "bar: 0.8")
+    assert committed("policy", "diff", *sides).count("bar lowered") == 1  # as everywhere, and not once more
+    edit("policies/p.yaml", "bar: 0.8", "bar: 0.9")
     assert "data: text is kept as it is" in committed("policy", "diff", *sides, "--environment", "prod")
     monkeypatch.setenv("CLEARBAR_ENV", "prod")
     assert "data: text is kept as it is" in committed("policy", "diff", *sides)
+    monkeypatch.delenv("CLEARBAR_ENV")
+    edit("policies/p.yaml", "environments:", "environments:\n  dev: {tasks: {qa: {bar: 0.5}}}")
+    assert "! in dev: task 'qa': bar lowered from 0.9 to 0.5" in committed("policy", "diff", *sides)
     assert "no environment is called 'prd'" in committed("policy", "diff", *sides, "--environment", "prd", code=3)

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "a larger drop": ("max_drop: 0.02", "max_drop: 0.05", "worse by more: at most 0.05 instead of 0.02 below large", LOOSENS),
     "another kind of bar": ("{max_drop: 0.02, vs: large, confidence: 0.9}", "0.7", "bar changes from at most 0.02 below large to 0.7", NEITHER),
     "an answer clears earlier": ("pass_at: 0.6", "pass_at: 0.5", "an answer clears from 0.5 on, before 0.6", LOOSENS),
-    "a metric": ("qa: {bar: 0.9}", "qa: {bar: 0.9, metric: exact}", "evidence by exact alone counts (any counted)", NEITHER),
+    "a metric": ("qa: {bar: 0.9}", "qa: {bar: 0.9, metric: exact}", "evidence by exact alone counts (any counted)", TIGHTENS),
     "a task comes": ("tasks:\n", "tasks:\n  new: {bar: 0.5}\n", "task 'new': new, with the bar 0.5", NEITHER),
     "a price rises": ("input: 3,", "input: 3.6,", "model 'large': input dearer: $3 to $3.60 per million tokens (+20 %); asked in 'work', 'acme' and 'rest'", NEITHER),
     "a price falls": ("output: 15}", "output: 7.5}", "output cheaper: $15 to $7.50 per million tokens (-50 %)", NEITHER),
