@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,7 +56,7 @@ class Document:
     def problem(self, where: Path_, message: str) -> str:
         """One line for a mistake at (or nearest above) a path."""
         line, column = self.place_of(where)
-        return f"{self.file_of(where)}:{line}:{column}: {message}"
+        return f"{self.file_of(where)}:{line}:{column}: {_in_a_line(message)}"
 
     def file_of(self, where: Path_) -> Path:
         """The file in which the value of a path stands."""
@@ -323,8 +323,25 @@ def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
     close = _close(given, known[:MOST_COMPARED])
     if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(set(known[:MOST_COMPARED]))[:20])}" if known else ""
+        return f"; did you mean {shown(close[0])}?"
+    return f"; known are {named(sorted(set(known[:MOST_COMPARED])))}" if known else ""
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names, for the end of an error message."""
+    return ", ".join(shown(name) if is_secretive(name) else name for name in names[:20])
+
+
+def withheld(words: str) -> str:
+    """Words out of a file for a message; nothing of them where one could be a key."""
+    return "..." if any(map(is_secretive, words.split())) else words
+
+
+def _in_a_line(message: str) -> str:
+    """With what is no visible character written out: names may hold line ends and worse."""
+    if message.isprintable():
+        return message
+    return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in message)
 
 
 def _close(given: str, known: list[str] | tuple[str, ...]) -> list[str]:

@@ -197,7 +197,7 @@ def _needs(request: Request) -> Sequence[str]:
     return [
         need
         for need, is_needed in (
-            ("tools", bool(request.params.get("tools"))),
+            ("tools", bool(request.params.get("tools") or request.params.get("functions"))),
             ("vision", request.has_media),
             ("json", bool(request.params.get("response_format"))),
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from router.config import Path_, is_secretive
+from router.config import Path_, withheld
 from router.findings import secrets_in
 from router.policy.finding import Finding, warning
 from router.policy.load import Policy
@@ -39,7 +39,7 @@ def inline_keys(policy: Policy) -> list[Finding]:
 
 def hushed(words: str) -> str:
     """Words out of a policy for a message, withheld where one of them could be a secret."""
-    return "..." if secrets_in(words) or any(map(is_secretive, words.split())) else words
+    return "..." if secrets_in(words) else withheld(words)
 
 
 def _about(kinds: frozenset[str]) -> str:

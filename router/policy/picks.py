@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from router.config import shown, suggestion
+from router.config import named, shown, suggestion, withheld
 from router.policy.sections import Name, Names, Section, one_or_more
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def picked(wanted: Name | Pick, models: Mapping[str, ModelEntry]) -> list[str] |
     """The ids that an entry stands for, or why there are none."""
     if isinstance(wanted, Pick):
         found = [name for name, model in models.items() if wanted.takes(model)]
-        return found or f"no model is picked by {wanted.shown()}; known are {_known(models)}"
+        return found or f"no model is picked by {withheld(wanted.shown())}; known are {_known(models)}"
     if wanted in models:
         return [wanted]
     if any(sign in wanted for sign in "*?["):
@@ -75,4 +75,4 @@ def listed(picks: Sequence[Name | Pick], models: Mapping[str, ModelEntry]) -> li
 
 
 def _known(models: Mapping[str, ModelEntry]) -> str:
-    return ", ".join(list(models)[:20])
+    return named(list(models))

@@ -51,10 +51,17 @@ def never_asked(policy: Policy, now: datetime) -> Iterator[Finding]:
         for key, one in others.items():
             if one is not None and (why := _misfit(policy, rule, policy.models[one], now)):
                 yield warning(policy, (*here, key), f"{key}: {shown(one)} is never asked: {why}")
+        if rule.shadow is not None and (why := _unfit(policy, rule, policy.models[rule.shadow.model])):
+            yield warning(policy, (*here, "shadow"), f"shadow: {shown(rule.shadow.model)} is never asked: {why}")
 
 
 def _misfit(policy: Policy, rule: Rule, model: ModelEntry, now: datetime) -> str | None:
     """Why no request of the rule can be sent to the model, with the remedy; None: some can."""
+    return _unfit(policy, rule, model) or _too_dear(policy, rule, model, now)
+
+
+def _unfit(policy: Policy, rule: Rule, model: ModelEntry) -> str | None:
+    """The same, whatever it costs."""
     if rule.data.is_bound and not any(map(rule.data.allows, policy.deployments[model.id])):
         told = f"none of its deployments may have the rule's data ({rule.data.where()})"
         return f"{told}; add one with an allowed `region`, or take the model out"
@@ -64,7 +71,7 @@ def _misfit(policy: Policy, rule: Rule, model: ModelEntry, now: datetime) -> str
     if model.context is not None and _least(rule) > model.context:
         told = f"requests of {_least(rule):,} tokens and more do not fit its context of {model.context:,}"
         return f"{told}; lower `input_tokens`, or take the model out"
-    return _too_dear(policy, rule, model, now)
+    return None
 
 
 def _needs(rule: Rule) -> Iterator[str]:

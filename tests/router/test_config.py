@@ -148,6 +148,14 @@ def test_a_long_value_is_shortened() -> None:
     assert shown("word " * 100) == repr(("word " * 100)[:57] + "...")
 
 
+def test_what_is_suggested_is_one_line_without_keys(tmp_path: Path) -> None:
+    key = "sk-proj-ABCDEFG1234567890abcdefg"
+    assert suggestion("zzz", [key, "a"]) == "; known are a, 'sk-p'…"
+    assert key not in suggestion(key[:-1], [key])
+    document = read(tmp_path / "p.yaml", "a: 1")
+    assert document.problem((), "no \r, \u2028 or \x1b[2J").endswith(":1:1: no \\r, \\u2028 or \\x1b[2J")
+
+
 def test_a_suggestion_is_the_near_name_or_the_list() -> None:
     assert suggestion("candidate", ["candidates", "cache"]) == "; did you mean 'candidates'?"
     assert suggestion("zzz", ["b", "a", "a"]) == "; known are a, b"

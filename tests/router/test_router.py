@@ -144,8 +144,13 @@ def test_parameters_and_messages_reach_the_transport_untouched(make: Make) -> No
     assert dict(sent.params) == options
 
 
-def test_tools_go_only_to_models_that_take_them(make: Make) -> None:
-    decision = make().explain(HELLO, task="chat", tools=[{"type": "function", "function": {"name": "f"}}])
+@pytest.mark.parametrize(
+    "offered",
+    [{"tools": [{"type": "function", "function": {"name": "f"}}]}, {"functions": [{"name": "f"}]}],
+    ids=["tools", "functions"],
+)
+def test_tools_go_only_to_models_that_take_them(make: Make, offered: dict[str, Any]) -> None:
+    decision = make().explain(HELLO, task="chat", **offered)
     assert decision.plan == ("large",)
     assert "lacks the capability 'tools'" in decision.candidates[-1].reason
 

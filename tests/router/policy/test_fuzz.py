@@ -27,6 +27,7 @@ from router.policy.editors import editor_schema
 from router.types import Request, Tags
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+SECRET = "ABCDEFG1234567890"
 CPU_S = 20.0
 """Of one input, a hundred times what the largest of them takes."""
 REQUESTS = [
@@ -67,7 +68,7 @@ NUMBERS = [
 ]
 ODD = [
     "", "null", "~", "true", "no", "0x10", "1_000", "9" * 400, "\u0661", "\uff11", "\u200b", "\U0001f4a5", "a\u0301",
-    "\0", "\x1b", "\ufeff", "\u2028", "\x85", "x" * 201, "sk-proj-ABCDEFG1234567890abcdefg", "!!str", "&a", "*a", "<<",
+    "\0", "\x1b", "\ufeff", "\u2028", "\x85", "x" * 201, f"sk-proj-{SECRET}abcdefg", "!!str", "&a", "*a", "<<",
     "../..", "/dev/zero", "p.yaml", "NaN", "2026-02-30", "0001-01-01", "9999-12-31", "0000-00-00", "-", "?", "'", '"',
 ]  # fmt: skip
 SCALARS = st.one_of(st.sampled_from(WORDS), st.sampled_from(NUMBERS), st.sampled_from(ODD), st.text(max_size=8))
@@ -281,12 +282,14 @@ def hold(path: Path, data: bytes) -> bool:
             assert error.problems
             for line in error.problems:
                 assert len(line.splitlines()) == 1, line
+                assert SECRET not in line
             assert any(re.match(re.escape(str(path)) + r":\d+(:\d+)?: ", line) for line in error.problems), (
                 error.problems
             )
             return False
         for finding in check(policy, NOW):
             assert len(finding.text.splitlines()) == 1, finding.text
+            assert SECRET not in finding.text
             assert re.match(r"[^:]+:(\d+:(\d+:)?)? ", finding.text), finding.text
         for request in REQUESTS:
             for task in ("qa", None):

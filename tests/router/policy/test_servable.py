@@ -58,6 +58,9 @@ NEVER = {
     ),
     "as a fallback": ("candidates: [free], fallback: [tiny], when: {tools: true}", "8:37: fallback: 'tiny' is never"),
     "by a pattern": ("candidates: 't*', fallback: free, when: {tools: true}", "8:6: candidates: 'tiny' is never asked"),
+    "in the shadow": (
+        "candidates: [free], shadow: {model: far, percent: 5%}, data: {local_only: true}", "shadow: 'far' is never",
+    ),
     "on trial": (
         "candidates: [free], canary: {model: far, percent: 5%}, data: {local_only: true}",
         "8:26: canary: 'far' is never asked: none of its deployments",
