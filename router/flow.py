@@ -225,5 +225,6 @@ def _end(
         return denial
     if len(failures) == 1:
         return failures[0]
-    listed = "; ".join(f"{error.model}: {error}" for error in failures)
+    named = [(f"{error.model}: ", str(error)) for error in failures]  # most name their model themselves
+    listed = "; ".join(text if text.startswith(name) else name + text for name, text in named)
     return AllCandidatesFailedError(f"all {len(failures)} candidates failed: {listed}"[:2000], failures)

@@ -195,8 +195,14 @@ def test_what_a_rule_refuses_is_sent_to_nobody_and_the_caller_hears_why(
     with router.Router(tmp_path / "p.yaml", tmp_path / "state", transport) as serving:
         with pytest.raises(NoRouteError, match="refused: it names somebody") as caught:
             serving.complete(**PARTS[where](PII[0]), model=pin)
-        assert transport.calls == []
         assert caught.value.decision is not None
         assert caught.value.decision.plan == ()
+        with pytest.raises(NoRouteError, match="refused"):
+            list(serving.complete(**PARTS[where](PII[0]), model=pin, stream=True))
+        with pytest.raises(NoRouteError, match="refused"):
+            serving.embed(PII[0])
+        with pytest.raises(NoRouteError, match="refused"):
+            serving.submit(**PARTS[where](PII[0]))
+        assert transport.calls == []
         serving.complete([{"role": "user", "content": "hi"}], model=pin)
     assert len(transport.calls) == 1

@@ -215,8 +215,8 @@ def test_a_timeout_is_not_repeated_but_the_next_model_is_asked() -> None:
 
 
 def test_when_all_fail_each_ones_last_error_is_kept() -> None:
-    errors = {"a": AuthenticationFailedError("no key", model="a"), "b": ProviderUnavailableError("503", model="b")}
-    with pytest.raises(AllCandidatesFailedError, match="a: no key; b: 503") as caught:
+    errors = {"a": AuthenticationFailedError("a: no key", model="a"), "b": ProviderUnavailableError("503", model="b")}
+    with pytest.raises(AllCandidatesFailedError, match="failed: a: no key; b: 503") as caught:
         Driver(lambda call: errors[call.model]).run([calls("a"), calls("b")])
     assert list(caught.value.exceptions) == list(errors.values())
 
