@@ -129,5 +129,8 @@ class Governed(Section):
 
 def day_shown(moment: datetime) -> str:
     """A moment as an author wrote it: a day where it is the first of one."""
-    utc = moment.astimezone(UTC)
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:  # in UTC it lies before the first year, or behind the last
+        return moment.isoformat(timespec="minutes")
     return f"{utc:%Y-%m-%d}" if utc.time() == time() else f"{utc:%Y-%m-%dT%H:%MZ}"

@@ -340,3 +340,12 @@ def test_nobody_asks_for_evidence_of_a_banned_model(tmp_path: Path) -> None:
 
 def test_a_moment_is_shown_as_it_was_written() -> None:
     assert [day_shown(END), day_shown(END + timedelta(hours=18))] == ["2026-10-01", "2026-10-01T18:00Z"]
+
+
+@pytest.mark.parametrize("given", ["0001-01-01T00:00+23:00", "9999-12-31T23:59-23:00", "9999-12-31"])
+def test_a_sunset_at_the_end_of_all_days_is_no_trouble(tmp_path: Path, given: str) -> None:
+    rules = "rules: [{candidates: [large], fallback: [small], strategy: fixed}]"
+    decision = ruled(tmp_path, f", sunset: {given}", rules).decision
+    assert decision.plan == (("small",) if given.startswith("0") else ("large", "small"))
+    said = f", sunset: {given}"
+    assert ["large" in text for text in warnings(tmp_path, said, rules)] == ([True] if given.startswith("0") else [])

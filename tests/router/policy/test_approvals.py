@@ -296,6 +296,21 @@ def test_while_it_serves_nobody_lets_himself_in_and_nobody_takes_the_lock_away(p
         assert "eve" not in serving.policy.approvals.keys
 
 
+def test_a_key_is_exchanged_in_two_steps_while_it_serves(path: Path) -> None:
+    def keys(**named: str) -> str:
+        return f"{POLICY.partition('approvals:')[0]}approvals: {{keys: {json.dumps(named)}}}\n"
+
+    path.write_text(keys(alice=PUBLIC["alice"]))
+    signed(path)
+    with router.Router(path, path.parent / "state", FakeTransport()) as serving:
+        for step, by in ((keys(alice=PUBLIC["alice"], eve=PUBLIC["eve"]), "alice"), (keys(eve=PUBLIC["eve"]), "eve")):
+            path.write_text(step)
+            signed(path, by)
+            serving.reload()
+        assert serving.policy.approvals is not None
+        assert set(serving.policy.approvals.keys) == {"eve"}
+
+
 def test_a_link_of_an_approvals_name_is_replaced_and_what_it_points_at_is_not_written(path: Path) -> None:
     one = signed(path)
     one.unlink()
