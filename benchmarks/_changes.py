@@ -15,7 +15,7 @@ HALF_S = 0.02
 """Between the two halves of a file that is written in place."""
 TAG = {"way": "shared"}
 """Requests with it are sent by the included file's rule, others by the policy's own."""
-Change = Callable[["Place"], None]
+Change = Callable[["Place"], object]
 
 
 class Place:
@@ -99,9 +99,9 @@ def bombs() -> str:
 
 BROKEN: dict[str, Change] = {
     "no YAML": lambda here: exchange(here.path, "models: ["),
-    "no text": lambda here: here.path.write_bytes(b"\xff\xfe\x00" * 100) and None,
+    "no text": lambda here: here.path.write_bytes(b"\xff\xfe\x00" * 100),
     "empty": lambda here: exchange(here.path, ""),
-    "half written": lambda here: here.path.write_text(here.text()[:-20], encoding="utf-8") and None,
+    "half written": lambda here: here.path.write_text(here.text()[:-20], encoding="utf-8"),
     "an unknown key": lambda here: exchange(here.path, here.text().replace("candidates", "candiates")),
     "an unknown model": lambda here: exchange(here.path, here.text().replace(f"[m{here.own}]", "[nobody]")),
     "an environment that changes what is not there": lambda here: exchange(
@@ -111,8 +111,8 @@ BROKEN: dict[str, Change] = {
     "too large": lambda here: exchange(here.path, here.text() + "#" * 2_000_000),
     "the file is gone": lambda here: here.path.unlink(),
     "the included file is gone": lambda here: here.shared.unlink(),
-    "the included file is half written": lambda here: here.shared.write_text(here.shared_text()[:-20]) and None,
-    "evidence is no JSON": lambda here: (here.evidence / "a--m1.json").write_text("{") and None,
+    "the included file is half written": lambda here: here.shared.write_text(here.shared_text()[:-20]),
+    "evidence is no JSON": lambda here: (here.evidence / "a--m1.json").write_text("{"),
     "the artifact is missing": lambda here: exchange(here.path, here.text() + "artifact: artifact\n"),
     "the artifact is another's": lambda here: _strange_artifact(here),
 }

@@ -2,13 +2,13 @@
 
 Two processes, one of threads and one of an event loop, share a state folder and a policy of two files, and look for
 changes by themselves (`reload_s`). Requests come in at a fixed rate, whether or not earlier ones are answered, and go
-over HTTP to a provider on loopback that answers with the name of the model it was asked for. In the middle part,
-the policy changes a hundred times, every second time into something broken. Each good version sends requests to another
-model. An answer is misrouted if the provider was not asked for the model of the version that the decision names, or if
-that version held at no moment of the request. Latencies count from when a request was due; the same run gives them
-with and without changes, the floor being the quiet parts before and after.
+over HTTP to a provider on loopback that answers with the name of the model it was asked for. In five parts of the time
+the policy changes, a hundred times in all, every second time into something broken. Each good version sends requests to
+another model. An answer is misrouted if the provider was not asked for the model of the version that the decision
+names, or if that version held at no moment of the request. Latencies count from when a request was due; the same run
+gives them with and without changes, the floor being the quiet parts before, between and after.
 
-    python benchmarks/reload.py [--rate 200] [--changes 100] [--every-s 0.5] [--quiet-s 15]
+    python benchmarks/reload.py [--rate 200] [--changes 100] [--every-s 0.5] [--quiet-s 6]
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ RELOAD_S = 0.1
 SLACK_S = 0.005
 """Between a version's first moment and its line in the log."""
 THREADS = 64
+PARTS = 5
 WARM_UP = 100
 """Requests of each process before those that count."""
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second, of both processes together")
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--every-s", type=float, default=0.5, help="seconds between two changes")
-    parser.add_argument("--quiet-s", type=float, default=15.0, help="seconds before and after them")
+    parser.add_argument("--quiet-s", type=float, default=6.0, help="seconds of each of the six quiet parts")
     parser.add_argument("--worker", nargs=3, metavar=("KIND", "POLICY", "STATE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
@@ -76,30 +77,34 @@ def measure(place: Place, state: Path, given: argparse.Namespace) -> dict[str, A
     for one in workers:
         assert one.stdout is not None and one.stdout.readline() == "ready\n"
     begin_s = time.monotonic() + 0.5
-    changing_s = given.changes * given.every_s
-    due = {"begin_s": begin_s, "every_s": len(workers) / given.rate, "seconds": 2 * given.quiet_s + changing_s}
+    part_s = given.changes // PARTS * given.every_s
+    starts_s = [begin_s + given.quiet_s + part * (part_s + given.quiet_s) for part in range(PARTS)]
+    seconds = starts_s[-1] + part_s + given.quiet_s - begin_s
+    due = {"begin_s": begin_s, "every_s": len(workers) / given.rate, "seconds": seconds}
     for number, one in enumerate(workers):
         assert one.stdin is not None
         one.stdin.write(json.dumps({**due, "first_s": number / given.rate}) + "\n")
         one.stdin.flush()
-    broken = change(place, begin_s + given.quiet_s, given)
+    broken = [name for number, at_s in enumerate(starts_s) for name in change(place, at_s, number, given)]
     told = [json.loads(one.communicate()[0]) for one in workers]
-    middle = (begin_s + given.quiet_s, begin_s + given.quiet_s + changing_s)
-    with_changes = [one for each in told for one in each["answers"] if middle[0] <= one["due_s"] < middle[1]]
-    without = [one for each in told for one in each["answers"] if not middle[0] <= one["due_s"] < middle[1]]
-    late = [one["began_s"] - one["due_s"] for each in told for one in each["answers"]]
+    answers = [one for each in told for one in each["answers"]]
+    parts = [[one for one in answers if at_s <= one["due_s"] < at_s + part_s] for at_s in starts_s]
+    with_changes = [one for part in parts for one in part]
+    within = {id(one) for one in with_changes}
+    without = [one for one in answers if id(one) not in within]
+    late = [one["began_s"] - one["due_s"] for one in answers]
     ledger = Ledger(state / "ledger.sqlite3")
     (rows,) = ledger.rows("SELECT COUNT(*) AS n, SUM(outcome = 'ok') AS ok FROM requests")
     ledger.close()
     return {
         "requests": sum(each["asked"] for each in told),
         "requests_per_s": round(sum(each["asked"] for each in told) / due["seconds"], 1),
-        "answered": len(with_changes) + len(without),
+        "answered": len(answers),
         "dropped": sum(each["asked"] - len(each["answers"]) for each in told),
         "errors": [text for each in told for text in each["errors"]][:5],
         "misrouted": sum(not _is_right(one, place, each["held"]) for each in told for one in each["answers"]),
         "in_the_ledger": {"all": rows["n"] - 2 * WARM_UP, "answered": rows["ok"] - 2 * WARM_UP},
-        "good_changes": given.changes - len(broken),
+        "good_changes": len(place.known) - 1,
         "broken_changes": len(broken),
         "kinds_of_broken": len(set(broken)),
         "reloads": {each["kind"]: len(each["held"]) - 1 for each in told},
@@ -108,6 +113,7 @@ def measure(place: Place, state: Path, given: argparse.Namespace) -> dict[str, A
         "latency_ms_quiet": _latency(without),
         "latency_ms_changing": _latency(with_changes),
         "ratio_p50": round(_latency(with_changes)["p50"] / _latency(without)["p50"], 3),
+        "ratio_p95": round(_latency(with_changes)["p95"] / _latency(without)["p95"], 3),
         "ratio_p99": round(_latency(with_changes)["p99"] / _latency(without)["p99"], 3),
         "started_late_ms_p99": round(1e3 * statistics.quantiles(late, n=100)[98], 2),
         "provider_delay_ms": DELAY_MS,
@@ -115,17 +121,18 @@ def measure(place: Place, state: Path, given: argparse.Namespace) -> dict[str, A
     }
 
 
-def change(place: Place, begin_s: float, given: argparse.Namespace) -> list[str]:
-    """Change the policy at its times, first to something good; the names of what was broken."""
+def change(place: Place, begin_s: float, part: int, given: argparse.Namespace) -> list[str]:
+    """Change the policy at the times of one part, first to something good; the names of what was broken."""
     kinds, broken = list(BROKEN), []
-    for number in range(given.changes):
-        time.sleep(max(0.0, begin_s + number * given.every_s - time.monotonic()))
+    count = given.changes // PARTS
+    for number in range(part * count, (part + 1) * count):
+        time.sleep(max(0.0, begin_s + (number - part * count) * given.every_s - time.monotonic()))
         if number % 2:
             broken.append(kinds[number // 2 % len(kinds)])
             BROKEN[broken[-1]](place)
         else:
             place.good(number // 2)
-    time.sleep(max(0.0, begin_s + given.changes * given.every_s - time.monotonic()))
+    time.sleep(max(0.0, begin_s + count * given.every_s - time.monotonic()))
     place.mend()
     return broken
 
@@ -144,7 +151,7 @@ def _is_right(one: dict[str, Any], place: Place, held: list[list[Any]]) -> bool:
 
 def _latency(answers: list[dict[str, Any]]) -> dict[str, float]:
     cuts = statistics.quantiles([1e3 * (one["ended_s"] - one["due_s"]) for one in answers], n=100)
-    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}
+    return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "p99": round(cuts[98], 2)}
 
 
 class Held(logging.Handler):
