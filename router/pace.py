@@ -59,17 +59,22 @@ class PaceMemory(ForkSafe):
         def pace(model: str, task: str | None) -> Pace | None:
             with self._lock:
                 calls = list(self._calls.get((model, task), ()))
-            taken = sorted(latency_s for when_s, latency_s in calls if at_s - when_s < RECENT_S)
-            if len(taken) < LEAST_CALLS:
-                return None
-            # The next greater of the calls there are: with few of them, the slowest.
-            low, high = taken[len(taken) // 2], taken[min(int(0.95 * len(taken)), len(taken) - 1)]
-            return Pace(model=model, median_s=low, p95_s=high, calls=len(taken), of="attempts")
+            return pace_of(model, [latency_s for when_s, latency_s in calls if at_s - when_s < RECENT_S])
 
         return pace
 
     def _hear(self, model: str, task: str | None, at_s: float, latency_s: float) -> None:
         self._calls.setdefault((model, task), deque(maxlen=MOST_CALLS)).append((at_s, latency_s))
+
+
+def pace_of(model: str, latencies_s: Iterable[float]) -> Pace | None:
+    """What calls of a model say of its pace; None where there are too few."""
+    taken = sorted(latencies_s)
+    if len(taken) < LEAST_CALLS:
+        return None
+    # The next greater of the calls there are: with few of them, the slowest.
+    low, high = taken[len(taken) // 2], taken[min(int(0.95 * len(taken)), len(taken) - 1)]
+    return Pace(model=model, median_s=low, p95_s=high, calls=len(taken), of="attempts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from router.decide import decide
+from router.decisions import Pace
 from router.outcomes import COLUMNS, OPTIONAL_COLUMNS
+from router.pace import pace_of
 from router.simulate.pairs import Pair, Side, Simulated
 from router.simulate.party import Party
 from router.simulate.walk import Walked, walk
 from router.spend.prices import price_on
 from router.transports.replay import ReplayTransport
 from router.types import TAG_NAMES, Request, Tags, Usage
+from router.warmth import Known
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,13 +62,21 @@ class _Seen:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.queries: dict[str, dict[str, Row]] = {}
         lengths: dict[tuple[str, str], list[int]] = {}
+        times: dict[tuple[str, str], list[float]] = {}
         for row in rows:
             self.queries.setdefault(row["query_id"], {})[row["model"]] = row
             lengths.setdefault((row["task"], row["model"]), []).append(row["output_tokens"])
+            if row.get("latency_s") is not None:
+                times.setdefault((row["task"], row["model"]), []).append(row["latency_s"])
+        self._paces = {key: pace_of(key[1], taken) for key, taken in times.items()}
         self.models = frozenset(row["model"] for row in rows)
         self.transport = ReplayTransport.of_rows(rows)
         self.mean_quality = float(np.mean([row["quality"] for row in rows]))
         self._lengths = {key: float(np.mean(one)) for key, one in lengths.items() if len(one) >= FEWEST}
+
+    def pace(self, task: str | None, name: str | None) -> Pace | None:
+        """How long a model's answers took in a task; None where too few tell."""
+        return None if name is None or task is None else self._paces.get((task, name))
 
     def length(self, task: str, name: str | None) -> float | None:
         """Mean output tokens of a model in a task; None where too few answers tell."""
@@ -89,7 +100,7 @@ class _Replay:
     def side(self, request: Request, own: Mapping[str, Row]) -> Side:
         """What the policy does with a query."""
         policy = self.party.policy
-        ruling = decide(request, policy, self.party.predictor, self.now)
+        ruling = decide(request, policy, self.party.predictor, self.now, None, Known(pace=self._pace))
         rows = {model: own[name] for model, name in self.names.items() if name in own}
         walked = walk(request, ruling, policy, rows, self.seen.transport)
         if walked.missing is not None:
@@ -101,6 +112,10 @@ class _Replay:
             cost_usd=walked.cost_usd,
             latency_s=walked.latency_s if walked.answered is not None else None,
         )
+
+    def _pace(self, model: str, task: str | None) -> Pace | None:
+        pace = self.seen.pace(task, self.names.get(model))
+        return None if pace is None else replace(pace, model=model)
 
     def _expected(self, request: Request, ruling: Ruling, walked: Walked, model: str, own: Mapping[str, Row]) -> Side:
         """What is to be expected of a model whose answer was not recorded."""

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from router.decisions import Pace
 from router.facts import request_again
 from router.hindsight import CHOSEN, action_done, chances_of, texts_for
+from router.pace import pace_of
 from router.simulate.party import Party
 from router.types import TAG_NAMES, Request
 
@@ -114,9 +116,13 @@ class Habits:
         times: dict[tuple[str | None, str], list[float]] = {}
         costs: dict[tuple[str | None, str], list[float]] = {}
         scores: dict[tuple[str | None, str], list[float]] = {}
+        calls: dict[tuple[str, str | None], list[float]] = {}
         for past in pasts:
             if past.action is None or past.answer is None:
                 continue
+            for call in past.calls:
+                if call["outcome"] == "ok" and call["role"] is None:
+                    calls.setdefault((call["model"], past.scope.get("task")), []).append(call["latency_s"])
             for task in (past.scope.get("task"), None):
                 if past.answer["model"] == past.action:
                     lengths.setdefault((task, past.action), []).append(past.answer["output_tokens"] or 0)
@@ -129,8 +135,13 @@ class Habits:
         found = [_means(one) for one in (lengths, times, costs, scores)]
         self._lengths, self._times, self._costs, self._scores = found
         self._known = {key for key, values in lengths.items() if len(values) >= ENOUGH}
+        self._paces = {(model, task): pace_of(model, taken) for (model, task), taken in calls.items()}
         all_scores = [past.score for past in pasts if past.score is not None]
         self._score = float(np.mean(all_scores)) if all_scores else 0.0
+
+    def pace(self, model: str, task: str | None) -> Pace | None:
+        """How long a model's calls took in a task; None likewise."""
+        return self._paces.get((model, task))
 
     def score(self, task: str | None, action: str) -> float:
         """Mean score; of all answers where too few tell."""

@@ -72,6 +72,7 @@ class _Run:
         self._known: dict[tuple[int, bool], tuple[list[tuple[str, str, Worst]], list[Sides]] | str] = {}
         budgets = view.policy.budgets.each if view is not None else ()
         self.has_budgets = any(one.unit != "concurrent" for one in budgets)
+        self.learns = view is not None and view.policy.learns
         self.leaves_out = any(one.unit == "concurrent" for one in budgets)
 
     def served(self, order: NDArray[np.int64]) -> list[Sides]:
@@ -184,5 +185,7 @@ def _notes(found: Read, runs: Sequence[_Run]) -> Iterator[str]:
         yield f"quality is that of {scored:,} scored requests of {len(found.pasts):,}"
     if any(run.has_budgets for run in runs):
         yield "budgets start empty with the first request, and see the simulated requests alone"
+    if any(run.learns for run in runs):
+        yield "what a policy learns and explores is left out"
     if any(run.leaves_out for run in runs):
         yield "limits on calls at once (`limit_concurrent`) are not simulated"

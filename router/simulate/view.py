@@ -9,11 +9,12 @@ prices of today.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from router._calls import calls_of
 from router.decide import Ruling, decide
-from router.decisions import Decision
+from router.decisions import Decision, Pace
 from router.errors import UnknownModelError
 from router.facts import known_again
 from router.hindsight import action_of, expected_of
@@ -45,8 +46,13 @@ class View:
 
     def decide(self, past: Past, squeezed: str | None = None) -> Ruling | str:
         """The ruling, or why nobody may serve."""
+        known = known_again(past.decided)
+
+        def pace(model: str, task: str | None) -> Pace | None:
+            return known.pace(model, task) or self._habits.pace(model, task)
+
         try:
-            ruling = decide(past.request, self.policy, self._predictor, self._now, None, known_again(past.decided),
+            ruling = decide(past.request, self.policy, self._predictor, self._now, None, replace(known, pace=pace),
                             squeezed)  # fmt: skip
         except UnknownModelError:
             return f"the policy lists no model {past.request.model!r}"

@@ -123,6 +123,22 @@ def test_an_artifact_s_cascade_climbs_as_the_router_does_and_its_own_table_is_in
     assert any("in-sample: the artifact of the new policy was trained on 100%" in note for note in again.notes)
 
 
+def test_a_limit_on_latency_goes_by_the_times_of_the_table(tmp_path: Path) -> None:
+    def more(random: Any, right: bool) -> dict[str, Any]:
+        return {"latency_s": float(random.uniform(1, 2))}
+
+    slow = answers(60, more=more)
+    quick = pa.Table.from_pylist([
+        row | {"latency_s": row["latency_s"] / 10} if row["model"] == "tiny" else row for row in slow.to_pylist()
+    ])  # fmt: skip
+    limited = fixed("large", "tiny", more=", max_latency_ms: 500")
+    found = simulated(tmp_path, fixed("large"), limited, quick)
+    assert found.models["after"] == {"tiny": 60}
+    assert found.total.latency.value is not None
+    assert -0.95 < found.total.latency.value < -0.85
+    assert simulated(tmp_path, fixed("large"), limited, slow).denials == {"no model may serve (rule 1 (line 7))": 60}
+
+
 def test_groups_are_by_task_subtask_and_the_tags_of_further_columns(tmp_path: Path) -> None:
     def more(random: Any, right: bool) -> dict[str, Any]:
         return {"team": "search", "subtask": "easy", "plan": "gold"}
