@@ -9,8 +9,9 @@ import click
 
 from router.cli.policy import loaded_policy
 from router.cli.policy_value import NOT_ENOUGH_EVIDENCE
+from router.config import shown
 from router.errors import ArtifactError
-from router.policy import Bar, Policy, Rule, check
+from router.policy import Bar, Policy, Rule, check, load_policy
 from router.policy.check import Carries
 
 FAILED = 1
@@ -26,11 +27,8 @@ BROKEN = 3
 def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, strict: bool, as_json: bool) -> None:
     """Check a policy file: 0 good, 1 warnings (--strict), 2 a candidate lacks evidence, 3 broken."""
     loaded = loaded_policy(path, is_shipped)
-    artifact, problems = _artifact(loaded)
     unapproved = _unapproved(loaded)
-    findings = check(loaded, carries=artifact)
-    warnings = [finding.text for finding in findings if finding.level == "warning"] + problems
-    evidence = [finding.text for finding in findings if finding.level == "evidence"]
+    evidence, warnings = _found(loaded)
     if as_json:
         click.echo(json.dumps({"path": str(loaded.path), "version": loaded.version, "rules": len(loaded.rules),
                                "evidence": evidence, "warnings": warnings, "unapproved": unapproved}))  # fmt: skip
@@ -46,6 +44,24 @@ def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, stric
     if unapproved is not None:
         ctx.exit(BROKEN)
     ctx.exit(NOT_ENOUGH_EVIDENCE if evidence else FAILED if strict and warnings else 0)
+
+
+def _found(loaded: Policy) -> tuple[list[str], list[str]]:
+    """Evidence that is missing, and warnings: of the policy, and what is so only in one of its environments."""
+    carries, problems = _artifact(loaded)
+    findings = check(loaded, carries=carries)
+    evidence = [finding.text for finding in findings if finding.level == "evidence"]
+    warnings = [finding.text for finding in findings if finding.level == "warning"] + problems
+    # One that was chosen is the only one; else what is right as it stands may still be wrong where it serves.
+    for name in loaded.environments if loaded.environment is None else ():
+        other = load_policy(loaded.path, environment=name)
+        there, strange = (carries, []) if other.artifact == loaded.artifact else _artifact(other)
+        where = f" (in the environment {shown(name)})"
+        found = check(other, carries=there)
+        evidence += [one.text + where for one in found if one.level == "evidence" and one.text not in evidence]
+        told = [*(one.text for one in found if one.level == "warning"), *strange]
+        warnings += [text + where for text in told if text not in warnings]
+    return evidence, warnings
 
 
 def _unapproved(loaded: Policy) -> str | None:

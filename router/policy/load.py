@@ -100,6 +100,11 @@ class Policy:
         return standing.barred(now, is_tried=is_tried) if standing is not None else None
 
     @property
+    def environments(self) -> tuple[str, ...]:
+        """All that the file names."""
+        return tuple(self.document.values.get("environments", ()))
+
+    @property
     def learns(self) -> bool:
         """Whether any rule learns from feedback."""
         return any(self.learning_of(rule).from_feedback for rule in self.rules)

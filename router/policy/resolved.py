@@ -45,7 +45,8 @@ def _entry(key: str, value: Any, inner: Any, indent: str) -> Iterator[str]:
     elif is_listed and isinstance(inner, list) and all(isinstance(one, Section) for one in inner):
         yield f"{indent}{_word(key)}:"
         for one, section in zip(value, inner, strict=True):
-            first, *rest = _lines(one, section, indent + "    ")
+            # An item of nothing but defaults would be no item: all of its lines are comments.
+            first, *rest = _lines(one, section, indent + "    ") if one else ["{}"]
             yield f"{indent}  - {first.strip()}"
             yield from rest
     else:

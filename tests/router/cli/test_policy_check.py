@@ -39,3 +39,22 @@ def test_findings_have_a_place_in_the_file(clearbar: Callable[..., Any], tmp_pat
     (tmp_path / "p.yaml").write_text(WARNED)
     told = clearbar("policy", "check", "p.yaml", "--json")
     assert told["warnings"] == ["p.yaml:2:40: model 'small': NOBODY_SETS_THIS_KEY is not set; calls will fail"]
+
+
+def test_what_is_so_in_one_environment_only_is_told_of_that(
+    clearbar: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = "rules: [{name: chat, candidates: small, strategy: fixed}, {candidates: small, strategy: fixed}]"
+    changes = (
+        "environments: {dev: {rules: {chat: {when: {task: a}}}}, prod: {rules: {chat: {strategy: single, bar: 0.9}}}}"
+    )
+    (tmp_path / "p.yaml").write_text(
+        GOOD.replace("rules: [{candidates: small, strategy: fixed}]", f"{rules}\n{changes}")
+    )
+    told = clearbar("policy", "check", "p.yaml", "--json", code=2)
+    (warning,) = told["warnings"]
+    assert "this rule is never reached" in warning
+    (missing,) = told["evidence"]
+    assert missing.endswith(" (in the environment 'prod')")
+    monkeypatch.setenv("CLEARBAR_ENV", "dev")
+    assert clearbar("policy", "check", "p.yaml", "--json")["warnings"] == []

@@ -193,3 +193,10 @@ def test_the_resolved_policy_loads_to_the_same_routes_and_marks_defaults(write: 
         assert load_policy(tmp_path / "again.yaml").routes_version == load_policy(path, environment).routes_version
     assert "    # max_output_tokens: 4096\n" in text
     assert "    strategy: fixed\n" in text
+
+
+def test_an_item_of_nothing_but_defaults_is_still_one(write: Write, tmp_path: Path) -> None:
+    path = write(("price: {input: 1, output: 1}", "price: {input: 1, output: 1}, deployments: [{}, {region: eu}]"))
+    (tmp_path / "again.yaml").write_text(show_resolved(path), encoding="utf-8")
+    again = load_policy(tmp_path / "again.yaml")
+    assert again.deployments == load_policy(path).deployments
