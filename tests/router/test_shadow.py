@@ -300,7 +300,7 @@ def test_a_budget_denies_the_shadow_alone(make: Make, provider: Provider) -> Non
 
 def test_no_shadow_waits_for_room_in_a_budget(make: Make, provider: Provider) -> None:
     one = make(("data:", "budgets: [{limit_concurrent: 10, at: {100%: wait}, wait: 60s}]\ndata:"))
-    provider.script("old", [stall(2.0)])
+    provider.script("old", [stall(5.0)])
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(one.complete, HI)
         until_s = time.monotonic() + 30
@@ -389,7 +389,7 @@ def test_more_than_can_wait_are_passed_over_and_counted(make: Make, provider: Pr
         one.complete(HI)
     found = standing(one)
     assert found["n"] + found["missed"]["too many others waited"] == 8
-    assert 2 <= found["n"] <= 4
+    assert 2 <= found["n"] < 8
 
 
 def test_threads_end_when_there_is_nothing_left_to_do(make: Make) -> None:
