@@ -225,7 +225,7 @@ def test_a_review_lets_a_good_change_pass_and_stops_one_that_opens_a_guard(tmp_p
     reader.follow()
     above = "rules:\n  - {name: hurry, when: {task: mail}, candidates: hosted, strategy: fixed}\n  # "
     for old, new, lost in [
-        ("rules:  ", above, "takes requests before 'secrets go nowhere' does"),
+        ("rules:  ", above, "they are not held to: refused: a key or password is in it"),
         ("    data: {local_only: true, log: none}\n", "", "data may leave this machine"),
     ]:
         codes, summary = review(old, new)
