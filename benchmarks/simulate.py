@@ -381,10 +381,9 @@ def judged(found: Comparison, pairs: Sequence[Pair], came: Mapping[str, float]) 
         "changed": total.changed, "extrapolated": total.extrapolated, "effective_n": found.effective_n, "figures": {},
     }  # fmt: skip
     for name, one in said.items():
-        if one.low is None or one.high is None or not np.isfinite(came[name]):
+        if one.ends is None or not np.isfinite(came[name]):
             continue
-        low = one.low if one.worst is None else one.worst
-        high = one.high if one.best is None else one.best
+        low, high = one.ends
         plain = peer(name, pairs)
         told["figures"][name] = {
             "came": came[name], "low": low, "high": high, "value": one.value,

@@ -46,6 +46,7 @@ class Share(click.ParamType[float]):
 @click.option("--ledger", "state", type=click.Path(path_type=Path), help="State folder of past requests.")
 @click.option("--since", "since_us", type=Moment(), help="With --ledger: from then on (UTC); default 30 days ago.")
 @click.option("--until", "until_us", type=Moment(), help="With --ledger: before then (UTC).")
+@click.option("--environment", metavar="NAME", help="Compare them as they are there; default CLEARBAR_ENV.")
 @click.option("--model", "names", multiple=True, metavar="ID=NAME", help="What the table calls a model.")
 @click.option("--by", default="", help="Also by these, such as task,team.")
 @click.option("--requests", "count", type=click.IntRange(1), help="Intervals are about so many new requests; default: "
@@ -59,7 +60,8 @@ class Share(click.ParamType[float]):
 @click.pass_context
 def simulate(
     ctx: click.Context, after: str, before: str | None, outcomes: tuple[Path, ...], state: Path | None,
-    since_us: int | None, until_us: int | None, names: tuple[str, ...], by: str, count: int | None,
+    since_us: int | None, until_us: int | None, environment: str | None, names: tuple[str, ...], by: str,
+    count: int | None,
     max_cost_change: float | None, max_quality_drop: float | None, max_latency_change: float | None,
     max_denied: float | None, as_json: bool, markdown: bool,
 ) -> None:  # fmt: skip
@@ -78,9 +80,12 @@ def simulate(
     if state is None:
         if before is None:
             raise click.UsageError("--outcomes needs --against POLICY")
-        found = _on_outcomes(after, before, outcomes, named_values(names, "--model", "ID=NAME"))
+        with _party(before, environment) as old, _party(after, environment) as new:
+            found = _on_outcomes(new, old, outcomes, named_values(names, "--model", "ID=NAME"))
     else:
-        found = _on_ledger(after, before, state, since_us, until_us)
+        with _party(after, environment) as new, ExitStack() as stack:
+            served = None if before is None else stack.enter_context(_party(before, environment))
+            found = _on_ledger(new, served, state, since_us, until_us)
     if not found.pairs:
         left = "".join(f"; left out: {n:,} ({why})" for why, n in found.left.items() if n)
         click.echo(f"no request to simulate{left}", err=True)
@@ -102,45 +107,43 @@ def simulate(
         shown = as_markdown if markdown else as_text
         click.echo(shown(after, before or "what was done", result, gates))
         if markdown and before is not None:
-            click.echo(_difference(before, after), nl=False)
+            click.echo(_difference(before, after, environment), nl=False)
     ctx.exit(exit_code(gates))
 
 
-def _on_outcomes(after: str, before: str, files: tuple[Path, ...], names: dict[str, str]) -> Simulated:
+def _on_outcomes(after: Party, before: Party, files: tuple[Path, ...], names: dict[str, str]) -> Simulated:
     from router.outcomes import read_outcomes
     from router.simulate.outcomes import from_outcomes
 
-    with _party(before) as old, _party(after) as new:
-        return from_outcomes(read_outcomes(*files, merges_repeats=True), old, new, datetime.now(UTC), names)
+    return from_outcomes(read_outcomes(*files, merges_repeats=True), before, after, datetime.now(UTC), names)
 
 
-def _on_ledger(after: str, before: str | None, state: Path, since_us: int | None, until_us: int | None) -> Simulated:
+def _on_ledger(
+    after: Party, before: Party | None, state: Path, since_us: int | None, until_us: int | None
+) -> Simulated:  # fmt: skip
     from router.simulate.traffic import from_ledger
 
     now = datetime.now(UTC)
     if since_us is None:
         since_us = int((now - timedelta(days=30)).timestamp() * 1e6)
-    with ExitStack() as stack:
-        new = stack.enter_context(_party(after))
-        old = None if before is None else stack.enter_context(_party(before))
-        ledger = stack.enter_context(open_ledger(state))
+    with open_ledger(state) as ledger:
         say_what_is_archived(ledger, since_us, until_us)
-        return from_ledger(ledger, old, new, now, state, since_us=since_us, until_us=until_us)
+        return from_ledger(ledger, before, after, now, state, since_us=since_us, until_us=until_us)
 
 
 @contextmanager
-def _party(given: str) -> Iterator[Party]:
+def _party(given: str, environment: str | None) -> Iterator[Party]:
     from router.cli.policy_diff import opened
     from router.simulate.party import Party
 
-    with opened(given) as found:
+    with opened(given, environment) as found:
         yield Party.of(found.policy)
 
 
-def _difference(before: str, after: str) -> str:
+def _difference(before: str, after: str, environment: str | None) -> str:
     """What changes, in words, folded away under the figures."""
     from router.cli.policy_diff import compared
     from router.policy.difference import as_markdown
 
-    told = as_markdown(compared(before, after))
+    told = as_markdown(compared(before, after, environment))
     return f"\n<details><summary>What changes in the policy</summary>\n\n{told}\n</details>\n"

@@ -105,11 +105,12 @@ def _rows(found: Comparison) -> list[str]:
 def _shown(one: Interval, form: str) -> str:
     if one.value is None:
         return "unknown"
-    if one.low is None or one.high is None:
+    if one.ends is None:
         return f"{form.format(one.value)} (too few for an interval)"
-    if one.low == one.high:
-        return form.format(one.value)
-    return f"{form.format(one.value)} [{form.format(one.low)}, {form.format(one.high)}]"
+    low, high = one.ends
+    return (
+        form.format(one.value) if low == high else f"{form.format(one.value)} [{form.format(low)}, {form.format(high)}]"
+    )
 
 
 def _limit(gate: Gate) -> str:
@@ -122,9 +123,12 @@ def _told(found: Comparison) -> list[str]:
     told = []
     if found.effective_n is not None:
         told.append(f"quality rests on {found.effective_n:.0f} effective scored answers")
-    worst, best = found.total.quality.worst, found.total.quality.best
-    if worst is not None and best is not None and (worst, best) != (found.total.quality.low, found.total.quality.high):
-        told.append(f"whatever the extrapolated answers are worth: quality {worst:+.4f} to {best:+.4f}")
+    for name, form in _FIGURES[:2]:
+        one: Interval = getattr(found.total, name)
+        if one.low is not None and one.high is not None and one.ends != (one.low, one.high):
+            told.append(
+                f"if what is extrapolated comes as expected: {name} {form.format(one.low)} to {form.format(one.high)}"
+            )
     models = {when: ", ".join(f"{name} {n / found.total.requests:.0%}" for name, n in list(counts.items())[:5])
               for when, counts in found.models.items()}  # fmt: skip
     told += [f"asked before: {models['before']}", f"asked after: {models['after']}"]

@@ -76,15 +76,15 @@ def _judged(found: Comparison, limits: Limits) -> Iterator[Gate]:
 
 
 def _gate(name: str, limit: float, one: Interval, unknown: int, form: str, lacks: str | None = None) -> Gate:
-    low, high = (one.low if one.worst is None else one.worst), (one.high if one.best is None else one.best)
     verdict: Verdict = "not enough evidence"
     if lacks is not None:
         why = lacks
-    elif one.value is None or low is None or high is None:
+    elif one.ends is None:
         why = "too few requests tell it" if one.value is not None else "nothing recorded tells it"
     elif unknown:
         why = f"unknown of {unknown:,} requests"
     else:
+        low, high = one.ends
         verdict = "held" if high <= limit else "failed" if low > limit else verdict
         why = f"{form.format(low)} to {form.format(high)}"
         if (low, high) != (one.low, one.high):

@@ -32,11 +32,18 @@ class Interval:
 
     value: float | None
     low: float | None = None
+    """If what is extrapolated comes as expected."""
     high: float | None = None
     worst: float | None = None
     """`low` if everything extrapolated went against expectations; equal to `low` where nothing was extrapolated."""
     best: float | None = None
     """`high` likewise."""
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """What is stated and judged: with all that the extrapolated part may do; None where there is no interval."""
+        low, high = self.low if self.worst is None else self.worst, self.high if self.best is None else self.best
+        return None if low is None or high is None else (low, high)
 
 
 NOTHING = Interval(value=None)

@@ -102,6 +102,25 @@ def test_a_policy_of_a_revision_is_compared_as_a_file_is(
     assert told["comparison"]["models"] == {"before": {"large": 300}, "after": {"tiny": 300}}
 
 
+def test_what_is_extrapolated_is_in_the_interval_that_is_shown(simulate: Callable[..., Any]) -> None:
+    rows = [row for row in answers(300).to_pylist() if row["model"] != "tiny"]
+    write_outcomes("without.parquet", rows)
+    table = ("--outcomes", "without.parquet")
+    quality = simulate(*table, "--json")["comparison"]["total"]["quality"]
+    assert quality["best"] - quality["worst"] > 0.9
+    told = simulate(*table, "--markdown")
+    assert f"[{quality['worst']:+.4f}, {quality['best']:+.4f}]" in told
+    assert f"comes as expected: quality {quality['low']:+.4f} to {quality['high']:+.4f}" in told
+
+
+def test_an_environment_is_compared_as_it_is_there(simulate: Callable[..., Any]) -> None:
+    with Path("tiny.yaml").open("a", encoding="utf-8") as policy:
+        policy.write("environments: {staging: {models: {tiny: {price: {input: 600, output: 600}}}}}\n")
+    assert simulate(*TABLE, "--json")["comparison"]["total"]["cost"]["value"] < -0.9
+    told = simulate(*TABLE, "--environment", "staging", "--json")
+    assert told["comparison"]["total"]["cost"]["value"] > 8
+
+
 def test_a_ledger_without_requests_is_not_enough(simulate: Callable[..., Any], tmp_path: Path) -> None:
     from router import Router
 
