@@ -221,8 +221,11 @@ def load_policy(
     models = {model.id: model for model in file.models}
     rules = tuple(entry.rule(models) for entry in file.rules)
     folder = document.path.parent
-    evidence, evidence_problems = read_evidence(folder / file.evidence)
-    book = book_as_of(folder / file.prices)
+    try:
+        evidence, evidence_problems = read_evidence(folder / file.evidence)
+        book = book_as_of(folder / file.prices)
+    except OSError as error:  # a folder that may not be looked into
+        raise PolicyError(f"{document.path}:1:1: {error.filename}: {error.strerror}; make it readable") from error
     prices = {model.id: _prices(model, book) for model in file.models}
     booked = "".join(price.id for known in prices.values() for price in known) if book else ""
     return Policy(

@@ -23,6 +23,7 @@ from router.policy.picks import Picks, listed
 from router.policy.sections import (
     Amount,
     EnvironmentName,
+    Folder,
     Name,
     Names,
     Section,
@@ -274,11 +275,11 @@ class PolicyFile(Section):
     environments: dict[Name, dict[str, Any]] = {}
     """What differs where CLEARBAR_ENV names one of them: changes of models by id, of rules and budgets by name, and of
     everything else by key."""
-    artifact: Name | None = None
+    artifact: Folder | None = None
     """Directory of a trained artifact, relative to the file."""
-    evidence: Name = "evidence"
+    evidence: Folder = "evidence"
     """Directory of evidence files, relative to the file."""
-    prices: Name = "prices"
+    prices: Folder = "prices"
     """Directory of price books, relative to the file; the newest one prices the models that state no price here."""
     data: Data = Data()
     learning: Learning = Learning()

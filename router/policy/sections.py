@@ -24,7 +24,15 @@ def _no_secret(value: str) -> str:
     return value
 
 
+def _can_be_a_folder(value: str) -> str:
+    if "\0" in value or any(len(part.encode("utf-8", "replace")) > 255 for part in value.split("/")):
+        raise ValueError("cannot be the name of a folder")
+    return value
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Folder = Annotated[Name, AfterValidator(_can_be_a_folder)]
+"""A folder beside the file; it need not exist."""
 Names = Annotated[
     list[Name], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name]), Field(min_length=1)
 ]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import ArtifactError
+from router.plain_files import read_plain
 
 FORMAT = 2
 """Version of the format; another one is refused."""
@@ -169,11 +170,12 @@ def _packed(arrays: Arrays) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ArtifactError(f"{path}: larger than {MAX_BYTES >> 20} MB, no artifact of ours; {REMEDY}")
-        return path.read_bytes()
+        content = read_plain(path, MAX_BYTES + 1)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+    if len(content) > MAX_BYTES:
+        raise ArtifactError(f"{path}: larger than {MAX_BYTES >> 20} MB, no artifact of ours; {REMEDY}")
+    return content
 
 
 def _write(path: Path, content: bytes) -> None:

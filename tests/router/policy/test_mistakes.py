@@ -132,6 +132,8 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
         changed("call: fake/small", f"call: fake/small, api_key_env: {KEY}"), "api_key_env 'sk-p'…: must be the NAME o",
     ),
     "a version to come": (changed("version: 1", "version: 2"), ":1:1: version '2': this clearbar reads version 1; wri"),
+    "evidence in a NUL": (more('evidence: "a\\0b"\n'), ":9:1: evidence 'a\\x00b': cannot be the name of a folder"),
+    "an artifact of a long name": (more(f"artifact: {chr(0x4E00) * 99}\n"), ": cannot be the name of a folder"),
     # several files, several environments
     "an include that is not there": (more("include: nosuch.yaml\n"), ":9:1: include: nosuch.yaml: cannot be read (No "),
     "an include of itself": (more("include: p.yaml\n"), "an included file has only version, models, tasks, rules, bud"),
@@ -238,6 +240,17 @@ def test_an_odd_evidence_file_hurts_nobody(
     code, out, _ = command("check", "p.yaml")
     assert code == 2
     assert "qa--small.json: not readable as JSON" in out
+
+
+@pytest.mark.parametrize("name", ["prices/2026-01-01.yaml", "learned/manifest.json"])
+def test_a_pipe_where_prices_or_an_artifact_should_be_is_not_waited_for(
+    tmp_path: Path, command: Callable[..., Any], name: str
+) -> None:
+    (tmp_path / name).parent.mkdir()
+    _pipe(tmp_path / name)
+    (tmp_path / "p.yaml").write_text(more("artifact: learned\n"))
+    _, out, complaint = command("check", "p.yaml")
+    assert "a pipe or a device, not a file on a disk" in out + complaint
 
 
 # What loads, but is hardly meant: told by `check` as a warning or as missing evidence.
