@@ -86,6 +86,24 @@ def content_of(policy: Policy) -> Content:
     return {"environment": policy.environment, "tasks": tasks, "rules": rules, "approvers": approvers}
 
 
+def is_content(value: object) -> bool:
+    """Whether JSON values have the form of a content, so that changes from it can be told."""
+    if not isinstance(value, dict):
+        return False
+    tasks, rules, approvers = (value.get(name) for name in ("tasks", "rules", "approvers"))
+    if not (isinstance(tasks, dict) and isinstance(rules, list) and isinstance(approvers, dict)):
+        return False
+    if not all(isinstance(one, dict) for one in [*tasks.values(), *rules, approvers.get("keys", {})]):
+        return False
+    bars = [one.get("bar", {}) for one in [*tasks.values(), *rules]]
+    numbers = [bar.get(name, 0) for bar in bars if isinstance(bar, dict) for name in ("min", "max_drop", "confidence")]
+    return (
+        all(isinstance(rule.get("name"), str) for rule in rules)
+        and all(isinstance(bar, dict) for bar in bars)
+        and all(isinstance(number, int | float) for number in numbers)
+    )
+
+
 def canonical(value: Any) -> bytes:
     """JSON values as bytes, always the same."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()

@@ -27,6 +27,7 @@ from router.policy.approvals import (
     changes,
     content_of,
     digest_of,
+    is_content,
     printable,
     public_bytes,
 )
@@ -211,18 +212,13 @@ def _read(path: Path, keys: Mapping[str, str]) -> Approval:
     if not isinstance(kept, dict) or not {*_SIGNED, "signature"} <= set(kept) or kept["version"] != 1:
         return faulty("no approval that this version knows")
     by, at, note, content = (kept[name] for name in ("by", "at", "note", "content"))
-    if not all(isinstance(one, str) for one in (by, at, note, kept["signature"])) or not _is_content(content):
+    if not all(isinstance(one, str) for one in (by, at, note, kept["signature"])) or not is_content(content):
         return faulty("no approval that this version knows")
     if by not in keys:
         return faulty(f"{by[:64]!r} may not approve", by[:64], at[:32], note)
     if not _is_signed(kept, keys[by]):
         return faulty(f"its signature is not {by}'s, or what it signs was changed", by, at[:32], note)
     return Approval(path=path, by=by, at=at, note=note, digest=digest_of(content), content=content, fault=None)
-
-
-def _is_content(content: object) -> bool:
-    shape = {"tasks": dict, "rules": list, "approvers": dict}
-    return isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in shape.items())
 
 
 def _is_signed(kept: Mapping[str, Any], key: str) -> bool:

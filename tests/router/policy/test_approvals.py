@@ -252,6 +252,26 @@ def test_an_approval_that_was_touched_counts_for_nothing(path: Path, attack: str
     assert "not approved (0 of 1)" in (missing(path) or "")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {}, {"tasks": {}, "rules": [1], "approvers": {}}, {"tasks": {"qa": 1}, "rules": [], "approvers": {}},
+        {"tasks": {"qa": {"bar": 1}}, "rules": [], "approvers": {}}, {"tasks": {}, "rules": [{}], "approvers": {}},
+        {"tasks": {"qa": {"bar": {"min": "x"}}}, "rules": [], "approvers": {}}, "text", 1, None, [],
+        {"tasks": {}, "rules": [], "approvers": {"keys": []}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_signed_nonsense_is_no_approval_and_no_trouble(path: Path, content: Any) -> None:
+    one = signed(path)
+    kept = {**json.loads(one.read_text()), "content": content}
+    message = b"clearbar approval of bars 1\n" + canonical(
+        {name: kept[name] for name in ("version", "by", "at", "note", "content")}
+    )
+    altered(one, content=content, signature=base64.b64encode(KEYS["alice"].sign(message)).decode())
+    assert "no approval that this version knows" in (missing(path) or "")
+
+
 def test_a_signature_for_other_bars_or_another_environment_is_none_for_these(path: Path) -> None:
     low = POLICY.replace("bar: 0.9", "bar: 0.1")
     dev = "environments: {dev: {tasks: {qa: {bar: 0.1}}}, prod: {}}\n"
