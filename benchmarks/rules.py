@@ -21,7 +21,7 @@ from typing import Any
 from _results import write
 
 from router.decide import decide
-from router.policy import Policy, Traits, load_policy, match
+from router.policy import Policy, Traits, load_policy
 from router.select import Offer, plan
 from router.types import Request, Tags
 
@@ -79,7 +79,7 @@ def main() -> None:
         policy = policy_of(conditions)
 
         def matched(policy: Policy = policy) -> object:
-            return match(policy, Traits(REQUEST, task=None, now=NOW))
+            return policy.table.match(Traits(REQUEST, task=None, now=NOW))
 
         def both(matched: Callable[[], object] = matched) -> object:
             return matched(), plan(offers, strategy="single", bar=0.6)

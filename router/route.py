@@ -9,7 +9,7 @@ from router.config import suggestion
 from router.decisions import TaskGuess
 from router.errors import UnknownModelError
 from router.pace import TimeLimit
-from router.policy import ANYTHING, Bar, Policy, Rule, RuleData, Traits, match
+from router.policy import ANYTHING, Bar, Policy, Rule, RuleData, Traits
 from router.types import Request
 from router.warmth import Known
 
@@ -55,7 +55,7 @@ def route_of(request: Request, policy: Policy, traits: Traits) -> Route:
         if not able:
             return Route("no model has the capability embedding", "none", None)
         return Route("embedding", "fixed", Rule(candidates=able[:1], strategy="fixed", data=_data(policy, traits)))
-    position = match(policy, traits)
+    position = policy.table.match(traits)
     if position is None:
         return Route("no rule matches", "none", None)
     rule = policy.rules[position]
@@ -64,7 +64,7 @@ def route_of(request: Request, policy: Policy, traits: Traits) -> Route:
 
 def _data(policy: Policy, traits: Traits) -> RuleData:
     """What the rule that matches says of data: it holds for whoever is asked, by rule or by name."""
-    position = match(policy, traits) if policy.binds_data else None
+    position = policy.table.match(traits) if policy.binds_data else None
     return policy.rules[position].data if position is not None else ANYTHING
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.decide import Ruling, decide
 from router.decisions import Decision
-from router.policy import Policy, Traits, match
+from router.policy import Policy, Traits
 from router.policy.cases import Case
 from router.policy.traits import UsedOf, used_unknown
 from router.spend.budget import Balance, squeezed
@@ -105,7 +105,7 @@ def _tried(policy: Policy, predictor: Predictor | None, case: Case, place: str, 
         request, policy, predictor, now, known=Known(used=shares.get), squeezed=squeezed_at(policy, shares)
     )
     decision = ruling.decision
-    rule = match(policy, traits) if request.model is None else None
+    rule = policy.table.match(traits) if request.model is None else None
     called = None if rule is None else policy.rules[rule].name or f"rule {rule + 1}"
     came = _came(ruling, called or decision.rule)
     # By field, for what was left out says nothing.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -16,24 +14,10 @@ from router.cli.values import Ago, Moment
 from router.types import to_json
 
 if TYPE_CHECKING:
-    from router.inventory.models import ModelUse
-    from router.inventory.systems import System
+    from router.inventory.inventory import By, Inventory
     from router.policy import Policy
 
 LAST_US = 30 * 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
-    """What the command has found."""
-
-    by: str
-    since_us: int
-    until_us: int
-    policy: Policy | None
-    systems: Sequence[System]
-    models: Sequence[ModelUse]
-    rollbacks: Sequence[dict[str, str]]
 
 
 @click.command()
@@ -66,8 +50,7 @@ def inventory(
         raise click.UsageError("give one of --json, --csv and --markdown")
     now_us = time.time_ns() // 1000
     since_us = now_us - (LAST_US if last is None else last) if since_us is None else since_us
-    found = _found(cast("Literal['workflow', 'feature', 'team', 'agent']", by), since_us, until_us, path, state,
-                   foresee=foresee)  # fmt: skip
+    found = _found(cast("By", by), since_us, until_us, path, state, foresee=foresee)
     if page is not None:
         from router.cli.inventory_page import render
 
@@ -90,26 +73,17 @@ def inventory(
 
 
 def _found(
-    by: Literal["workflow", "feature", "team", "agent"], since_us: int, until_us: int | None, path: Path | None,
-    state: Path | None, *, foresee: bool,
-) -> Inventory:  # fmt: skip
-    from router.inventory.models import model_uses
-    from router.inventory.systems import read_facts, systems
-    from router.spend.windows import iso
+    by: By, since_us: int, until_us: int | None, path: Path | None, state: Path | None, *, foresee: bool
+) -> Inventory:
+    from router.inventory.inventory import take_inventory
 
-    policy, now = _policy(path), datetime.now(UTC)
+    policy = _policy(path)
     with open_ledger(folder_of(state)) as ledger:
-        facts = read_facts(ledger, by, since_us, until_us, policy, foresee=foresee)
+        found = take_inventory(
+            ledger, policy, datetime.now(UTC), by=by, since_us=since_us, until_us=until_us, foresee=foresee
+        )
         say_what_is_archived(ledger, since_us, until_us, "customers and incidents")
-    return Inventory(
-        by=by,
-        since_us=since_us,
-        until_us=time.time_ns() // 1000 if until_us is None else until_us,
-        policy=policy,
-        systems=systems(facts, policy, now),
-        models=model_uses(facts.rows, policy, now),
-        rollbacks=[{"canary": one["name"], "why": one["why"], "at": iso(one["stopped_us"])} for one in facts.rollbacks],
-    )
+    return found
 
 
 def _policy(path: Path | None) -> Policy | None:

@@ -15,7 +15,7 @@ from router.cli.spend_page import usd
 from router.inventory.systems import System
 
 if TYPE_CHECKING:
-    from router.cli.inventory import Inventory
+    from router.inventory.inventory import Inventory
 
 STYLE = """
 h2 { font-size: 22px; letter-spacing: -0.01em; margin: 36px 0 10px; }

@@ -23,7 +23,7 @@ from router.inventory.systems import System
 from router.spend.windows import iso
 
 if TYPE_CHECKING:
-    from router.cli.inventory import Inventory
+    from router.inventory.inventory import Inventory
 
 _FEW = ("seen", "requests", "customers", "cost (USD)")
 

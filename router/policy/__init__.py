@@ -6,9 +6,10 @@ from router.policy.check import check
 from router.policy.data import ANYTHING, RuleData
 from router.policy.evidence import Evidence, evidence_gap
 from router.policy.finding import Finding
-from router.policy.load import Policy, find_policy, load_policy, shipped_policies
-from router.policy.match import match
-from router.policy.schema import Bar, ModelEntry, PolicyFile, Rule
+from router.policy.load import find_policy, load_policy, shipped_policies
+from router.policy.models import ModelEntry
+from router.policy.policy import Policy
+from router.policy.schema import Bar, PolicyFile, Rule
 from router.policy.traits import Traits
 
 __all__ = [
@@ -29,6 +30,5 @@ __all__ = [
     "evidence_gap",
     "find_policy",
     "load_policy",
-    "match",
     "shipped_policies",
 ]

@@ -9,7 +9,7 @@ from itertools import chain
 from router.config import Path_, shown, suggestion
 from router.policy.finding import Finding, warning
 from router.policy.inline_keys import hushed
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.spend.budget import BLOCKING, Budget
 from router.spend.windows import ROLLING_PARTS, Window
 from router.types import TAG_NAMES

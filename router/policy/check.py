@@ -13,9 +13,10 @@ from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
 from router.policy.finding import Finding, warning
 from router.policy.governance import governed
 from router.policy.inline_keys import inline_keys
-from router.policy.load import Policy
+from router.policy.models import CAPABILITIES
+from router.policy.policy import Policy
 from router.policy.reach import unreached
-from router.policy.schema import CAPABILITIES, Bar, Rule
+from router.policy.schema import Bar, Rule
 from router.policy.servable import never_asked
 
 MOST_FOUND = 1_000

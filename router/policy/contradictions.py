@@ -7,8 +7,9 @@ from itertools import islice
 
 from router.config import MOST_TOLD, Document, Path_, shown, suggestion
 from router.policy.cases import strange_names
+from router.policy.models import ModelEntry
 from router.policy.picks import listed, picked
-from router.policy.schema import Bar, ModelEntry, PolicyFile, RuleEntry
+from router.policy.schema import Bar, PolicyFile, RuleEntry
 from router.spend.budget import UNALLOCATED
 
 MOST_PICKED = 1_000_000

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.plain_files import read_plain
-from router.policy.schema import Bar, ModelEntry
+from router.policy.models import ModelEntry
+from router.policy.schema import Bar
 
 
 class Evidence(BaseModel):

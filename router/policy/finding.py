@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from router.config import Path_
-    from router.policy.load import Policy
+    from router.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from router.policy.standing import day_shown
 
 if TYPE_CHECKING:
     from router.config import Path_
-    from router.policy.load import Policy
+    from router.policy.policy import Policy
     from router.policy.schema import Rule
 
 NOTICE = timedelta(days=30)

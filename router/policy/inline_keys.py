@@ -9,7 +9,7 @@ from typing import Any
 from router.config import Path_, withheld
 from router.findings import secrets_in
 from router.policy.finding import Finding, warning
-from router.policy.load import Policy
+from router.policy.policy import Policy
 
 _COMMENT = re.compile(r"(?:^|\s)#")
 _ADVICE = "put it into an environment variable and give that one's name (`api_key_env`); who has read the file has it"

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from router.policy.load import Policy, load_policy
+from router.policy.load import load_policy
+from router.policy.policy import Policy
 from router.spend.versions import Version, digest_of
 
 

@@ -19,7 +19,6 @@ from router.policy.conditions import COMPARED, DAY_MINUTES, BudgetShare, Clock, 
 from router.policy.traits import Traits
 
 if TYPE_CHECKING:
-    from router.policy.load import Policy
     from router.policy.schema import Rule
 
 Check = Callable[[Traits], bool]
@@ -44,6 +43,16 @@ class Table:
         """How things stand that change with time: part of a stored answer's key, lest it outlive its rule."""
         return tuple(check(traits) for check in self.shifting)
 
+    def match(self, traits: Traits) -> int | None:
+        """Position of the first rule whose conditions all hold, or None."""
+        for position in self.may_take(traits.task, traits.tags):
+            for check in self.checks[position]:
+                if not check(traits):
+                    break
+            else:
+                return position
+        return None
+
     def may_take(self, task: str | None, tags: Mapping[str, str]) -> Sequence[int]:
         """Positions of the rules that may be for a request, in order."""
         met = [self.of_all]
@@ -59,18 +68,6 @@ class Table:
         named = (position for task in tasks for position in self.of_task.get(task, ()))
         tagged = (rules for by_value in self.of_tag.values() for rules in by_value.values())
         return sorted({*named, *self.of_all, *chain.from_iterable(tagged)})
-
-
-def match(policy: Policy, traits: Traits) -> int | None:
-    """Position of the first rule whose conditions all hold, or None."""
-    table = policy.table
-    for position in table.may_take(traits.task, traits.tags):
-        for check in table.checks[position]:
-            if not check(traits):
-                break
-        else:
-            return position
-    return None
 
 
 def compiled(rules: Sequence[Rule], moments: Sequence[datetime] = ()) -> Table:

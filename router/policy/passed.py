@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from router.findings import GROUPS
 from router.policy.conditions import COMPARED, DAYS, Clock, Conditions
-from router.policy.load import Policy
-from router.policy.match import match
+from router.policy.policy import Policy
 from router.policy.schema import Rule
 from router.policy.traits import Traits
 
@@ -40,7 +39,7 @@ class Way:
 
 def way_of(policy: Policy, traits: Traits) -> Way:
     """The rules that a request passed by, in their order, and the one that took it."""
-    position = match(policy, traits)
+    position = policy.table.match(traits)
     before = range(len(policy.rules) if position is None else position)
     return Way(
         passed=tuple(_step(policy, i, _obstacle(policy.rules[i], traits)) for i in before),

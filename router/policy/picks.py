@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from router.config import named, shown, suggestion, withheld
+from router.policy.models import ModelEntry
 from router.policy.sections import Name, Names, Section, one_or_more
-
-if TYPE_CHECKING:
-    from router.policy.schema import ModelEntry
 
 
 class Pick(Section):

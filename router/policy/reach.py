@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from router.config import Path_, shown
 from router.policy.finding import Finding, warning
 from router.policy.inline_keys import hushed
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.policy.regions import MOST_PIECES, Box, Reach, Region, Space, both
 from router.policy.schema import Rule
 

@@ -14,7 +14,8 @@ from router.errors import ConfigurationError, PolicyError
 from router.policy.compose import compose, unfinished
 from router.policy.exchange import prepared, settle
 from router.policy.kept import absolute, as_version, evidence_digests, load_kept, name_of, place_of
-from router.policy.load import Policy, load_policy
+from router.policy.load import load_policy
+from router.policy.policy import Policy
 from router.spend.ledger import Ledger
 from router.spend.versions import Version, Versions, digest_of
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from router.policy.alerting import AlertEntry
-from router.policy.approvals import Approvals
+from router.policy.approving import Approvals
 from router.policy.breaking import BreakerEntry
 from router.policy.budgets import BudgetEntry
 from router.policy.caching import OFF, Caching
@@ -19,84 +19,24 @@ from router.policy.canary import Canary
 from router.policy.cases import Cases
 from router.policy.conditions import From, Until, When
 from router.policy.data import ANYTHING, RuleData
+from router.policy.models import ModelEntry
 from router.policy.picks import Picks, listed
 from router.policy.sections import (
     Amount,
-    EnvironmentName,
     Folder,
     Name,
     Names,
     Section,
-    Tokens,
     one_or_more,
 )
 from router.policy.shadow import Shadow
-from router.policy.standing import Governed
 from router.policy.sticky import Sticky
-from router.spend.prices.entry import PriceEntry
-from router.types import Deployment
-
-CAPABILITIES = ("tools", "vision", "json", "embedding")
-"""What a request can need beyond text."""
 
 
 def _known_version(value: object) -> object:
     if value != "1":
         raise ValueError("this clearbar reads version 1; write `version: 1`, or upgrade clearbar")
     return value
-
-
-class DeploymentEntry(Section):
-    """One of several places that serve the same model; what is not given is taken from the model."""
-
-    call: Name | None = None
-    api_base: Name | None = None
-    api_key_env: EnvironmentName | None = None
-    region: Name | None = None
-
-
-class ModelEntry(Governed):
-    """A model that may be a candidate."""
-
-    id: Name
-    call: Name
-    """litellm model string such as `openai/gpt-4o-mini`, or `local/NAME`, `fake/NAME`, `replay/NAME`."""
-    api_base: Name | None = None
-    api_key_env: EnvironmentName | None = None
-    price: Annotated[
-        list[PriceEntry], BeforeValidator(one_or_more, json_schema_input_type=PriceEntry | list[PriceEntry])
-    ] = []
-    """Without one, the newest price book is asked, then litellm's bundled map; else its price is unknown."""
-    context: Tokens | None = None
-    """Context window in tokens, input and output together; unknown is not checked."""
-    max_output_tokens: Tokens = 4096
-    capabilities: Names | None = None
-    """What it can do beyond text: `tools`, `vision`, `json`, `embedding`. Not given: not checked."""
-    region: Name | None = None
-    tags: dict[str, str] = {}
-    version: Name | None = None
-    """When given, only evidence for exactly this version counts."""
-    deployments: list[DeploymentEntry] = []
-
-    @field_validator("price", mode="after")
-    @classmethod
-    def _one_price_a_day(cls, prices: list[PriceEntry]) -> list[PriceEntry]:
-        days = [entry.effective for entry in prices]
-        if len(set(days)) < len(days):
-            raise ValueError("two prices are effective from the same day; give each its own `effective`")
-        return prices
-
-    def places(self) -> tuple[Deployment, ...]:
-        """Where it is served, in order of preference."""
-        return tuple(
-            Deployment(
-                call=entry.call or self.call,
-                api_base=entry.api_base or self.api_base,
-                api_key_env=entry.api_key_env or self.api_key_env,
-                region=entry.region or self.region,
-            )
-            for entry in self.deployments or [DeploymentEntry()]
-        )
 
 
 class Bar(Section):

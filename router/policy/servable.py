@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from router.config import Path_, shown
 from router.policy.finding import Finding, warning
-from router.policy.load import Policy
-from router.policy.schema import ModelEntry, Rule
+from router.policy.models import ModelEntry
+from router.policy.policy import Policy
+from router.policy.schema import Rule
 from router.spend.prices import Price, price_on
 from router.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
 

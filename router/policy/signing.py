@@ -20,22 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from router.config import shown, suggestion
 from router.errors import ConfigurationError, PolicyError
-from router.policy.approvals import (
-    Approvals,
-    Content,
-    canonical,
-    changes,
-    content_of,
-    digest_of,
-    is_content,
-    printable,
-    public_bytes,
-)
+from router.policy.approvals import Content, canonical, changes, content_of, digest_of, is_content, printable
+from router.policy.approving import Approvals, public_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from router.policy.load import Policy
+    from router.policy.policy import Policy
 
 MOST_BYTES = 4_000_000
 """Of an approval, which holds every rule."""

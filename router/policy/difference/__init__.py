@@ -10,7 +10,7 @@ from router.policy.difference.models import model_changes
 from router.policy.difference.rest import rest_changes
 from router.policy.difference.rules import rule_changes
 from router.policy.difference.told import Change, Difference, as_json, as_markdown, as_text, with_environments
-from router.policy.load import Policy
+from router.policy.policy import Policy
 
 __all__ = ["Change", "Difference", "as_json", "as_markdown", "as_text", "differences", "with_environments"]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from router.policy.difference.told import Change, Effect
 from router.policy.difference.words import other_fields, plain, quoted, several
 from router.policy.evidence import Evidence, evidence_gap
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.policy.schema import Bar, Rule
 
 NO_BAR = Bar(min=0.0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from router.policy.difference.told import Change, Effect
 from router.policy.difference.words import percent, plain, quoted, seconds, several, usd
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.spend.budget import Budget
 from router.spend.money import from_pico
 from router.spend.windows import Window

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from router.policy.difference.told import Change, Effect
 from router.policy.difference.words import address, joined_left, other_fields, percent, plain, quoted, several, usd
-from router.policy.load import Policy
-from router.policy.schema import ModelEntry
+from router.policy.models import ModelEntry
+from router.policy.policy import Policy
 from router.policy.standing import day_shown
 from router.spend.prices import Price, price_on
 from router.types import Deployment

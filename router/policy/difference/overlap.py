@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.policy.regions import Box, Reach, Region, Space, both
 from router.policy.schema import Rule
 

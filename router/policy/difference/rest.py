@@ -9,7 +9,7 @@ from dataclasses import fields
 from router.config import validated
 from router.policy.difference.told import Change, Effect
 from router.policy.difference.words import joined_left, other_fields, plain, quoted, several
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.policy.schema import PolicyFile
 
 Told = Iterator[tuple[str, Effect | None]]

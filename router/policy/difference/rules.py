@@ -12,7 +12,7 @@ from router.policy.difference.rule_keys import key_changes
 from router.policy.difference.told import Change, Effect
 from router.policy.difference.when import when_change
 from router.policy.difference.words import joined_left, moment, quoted, several, until
-from router.policy.load import Policy
+from router.policy.policy import Policy
 from router.policy.schema import Rule
 
 Told = Iterator[tuple[str, Effect | None]]

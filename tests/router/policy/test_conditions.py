@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from router.errors import PolicyError
-from router.policy import Policy, Traits, load_policy, match
+from router.policy import Policy, Traits, load_policy
 from router.types import Request, Tags
 
 HEAD = """\
@@ -72,7 +72,7 @@ def part(kind: str) -> list[dict[str, Any]]:
 )
 def test_what_a_request_is_like(load: Load, when: str, request_: Request, holds: bool) -> None:
     policy = load(f"when: {{{when}}}")
-    assert (match(policy, Traits(request_, task="t", now=NOON)) == 0) is holds
+    assert (policy.table.match(Traits(request_, task="t", now=NOON)) == 0) is holds
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_a_request_is_like(load: Load, when: str, request_: Request, holds:
 )
 def test_the_clock_of_a_time_zone(load: Load, time: str, now: datetime, holds: bool) -> None:
     policy = load(f"when: {{time: {{{time}}}}}")
-    assert (match(policy, Traits(said("hi"), task=None, now=now)) == 0) is holds
+    assert (policy.table.match(Traits(said("hi"), task=None, now=now)) == 0) is holds
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_clock_of_a_time_zone(load: Load, time: str, now: datetime, holds: b
     ],
 )
 def test_a_dated_rule_matches_between_its_dates(load: Load, dates: str, now: datetime, holds: bool) -> None:
-    assert (match(load(dates), Traits(said("hi"), task=None, now=now)) == 0) is holds
+    assert (load(dates).table.match(Traits(said("hi"), task=None, now=now)) == 0) is holds
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_dated_rule_matches_between_its_dates(load: Load, dates: str, now: dat
 def test_how_much_of_a_budget_is_used(load: Load, used: str, share: float | None, holds: bool) -> None:
     policy = load(f"when: {{budget: {{name: teams, used: '{used}'}}}}")
     traits = Traits(said("hi"), task=None, now=NOON, used=lambda name: share)
-    assert (match(policy, traits) == 0) is holds
+    assert (policy.table.match(traits) == 0) is holds
     assert traits.asked == {"used": {"teams": share}}
 
 
@@ -128,17 +128,17 @@ def test_what_is_dear_to_know_is_asked_last_and_once(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(HEAD + rule % "a" + rule % "b", encoding="utf-8")
     policy = load_policy(tmp_path / "p.yaml")
     other = Traits(said("hi", tags=Tags(team="c")), task=None, now=NOON)
-    assert match(policy, other) is None
+    assert policy.table.match(other) is None
     assert other.asked == {}
     mine = Traits(said("This is for the team.", tags=Tags(team="b")), task=None, now=NOON)
-    match(policy, mine)
+    policy.table.match(mine)
     assert mine.asked == {"language": "en", "findings": []}
 
 
 def test_what_an_earlier_decision_saw_is_not_worked_out_again(load: Load) -> None:
     policy = load("when: {findings: email, budget: {name: teams, used: '>50%'}}")
     told = {"findings": ["email"], "used": {"teams": 0.6}}
-    assert match(policy, Traits(said("[email]"), task=None, now=NOON, told=told)) == 0
+    assert policy.table.match(Traits(said("[email]"), task=None, now=NOON, told=told)) == 0
 
 
 @pytest.mark.parametrize(

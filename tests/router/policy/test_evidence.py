@@ -12,7 +12,8 @@ import pytest
 
 from router.bounds import clopper_pearson_lower
 from router.policy.evidence import Evidence, evidence_gap, least_samples, more_right, read_evidence, samples_for_mean
-from router.policy.schema import Bar, ModelEntry
+from router.policy.models import ModelEntry
+from router.policy.schema import Bar
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ROW: dict[str, Any] = {

@@ -22,7 +22,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from router.cli.policy import policy as policy_command
 from router.errors import PolicyError
-from router.policy import Traits, check, load_policy, match
+from router.policy import Traits, check, load_policy
 from router.policy.editors import editor_schema
 from router.types import Request, Tags
 
@@ -293,7 +293,7 @@ def hold(path: Path, data: bytes) -> bool:
             assert re.match(r"[^:]+:(\d+:(\d+:)?)? ", finding.text), finding.text
         for request in REQUESTS:
             for task in ("qa", None):
-                position = match(policy, Traits(request, task=task, now=NOW))
+                position = policy.table.match(Traits(request, task=task, now=NOW))
                 assert position is None or 0 <= position < len(policy.rules)
         for arguments in (["check"], ["show"], ["show", "--resolved"], ["test"]):
             ran = CliRunner().invoke(policy_command, [*arguments, str(path)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.policy import Policy, Traits, load_policy, match
+from router.policy import Policy, Traits, load_policy
 from router.types import Request, Tags
 
 POLICY = """\
@@ -46,7 +46,7 @@ def asked(task: str | None, tags: Tags, size: Callable[[], int]) -> Traits:
     ],
 )
 def test_the_first_rule_that_holds(policy: Policy, task: str | None, tags: Tags, size: int, rule: str | None) -> None:
-    position = match(policy, asked(task, tags, lambda: size))
+    position = policy.table.match(asked(task, tags, lambda: size))
     assert (None if position is None else policy.rules[position].name) == rule
 
 
@@ -57,9 +57,9 @@ def test_tokens_are_counted_once_and_only_when_a_rule_asks(policy: Policy) -> No
         counted.append(1)
         return 15
 
-    match(policy, asked("qa", Tags(), count))
+    policy.table.match(asked("qa", Tags(), count))
     assert counted == []
-    match(policy, asked(None, Tags(), count))
+    policy.table.match(asked(None, Tags(), count))
     assert counted == [1]
 
 

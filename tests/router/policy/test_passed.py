@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from router.policy import Policy, Traits, load_policy, match
+from router.policy import Policy, Traits, load_policy
 from router.policy.passed import MOST_NAMED, _said_of, way_of
 from router.types import Request, Tags
 
@@ -158,7 +158,7 @@ def test_the_words_agree_with_the_table_for_every_kind_of_condition(tmp_path: Pa
             holds = all(check(traits) for check in policy.table.checks[position])
             assert all(holds for holds, _ in _said_of(one, traits)) is holds
             held += holds
-        way, position = way_of(policy, traits), match(policy, traits)
+        way, position = way_of(policy, traits), policy.table.match(traits)
         holding = (i for i, one in enumerate(policy.rules) if all(holds for holds, _ in _said_of(one, traits)))
         assert position == next(holding, None)  # and the table's index leaves no rule out
         assert len(way.passed) == (len(policy.rules) if position is None else position)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.policy import Policy, Traits, load_policy, match
+from router.policy import Policy, Traits, load_policy
 from router.policy.reach import unreached
 from router.policy.regions import MOST_PIECES
 from router.types import Request, Tags
@@ -205,7 +205,7 @@ def requests() -> Iterator[Traits]:
 @given(RULES)
 def test_dead_are_exactly_the_rules_that_no_request_meets(tmp_path: Path, rules: list[str]) -> None:
     policy = loaded(tmp_path, *rules)
-    met = {match(policy, traits) for traits in requests()}
+    met = {policy.table.match(traits) for traits in requests()}
     dead = {
         int(line.partition(":")[0]) - 5
         for line in told(tmp_path, *rules)
