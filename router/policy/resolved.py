@@ -11,7 +11,7 @@ from router.config import Document
 from router.policy.schema import PolicyFile
 from router.policy.sections import Section
 
-_PLAIN = re.compile(r"[\w.*/$][\w.*/ +$@%-]*(?<! )")
+_PLAIN = re.compile(r"[\w./$][\w.*/ +$@%-]*(?<! )")
 
 
 def resolved(document: Document, file: PolicyFile) -> str:

@@ -200,3 +200,9 @@ def test_an_item_of_nothing_but_defaults_is_still_one(write: Write, tmp_path: Pa
     (tmp_path / "again.yaml").write_text(show_resolved(path), encoding="utf-8")
     again = load_policy(tmp_path / "again.yaml")
     assert again.deployments == load_policy(path).deployments
+
+
+def test_patterns_are_quoted_in_the_resolved_policy(write: Write, tmp_path: Path) -> None:
+    path = write(("candidates: [small, large]", 'candidates: "*"'))
+    (tmp_path / "again.yaml").write_text(show_resolved(path), encoding="utf-8")
+    assert load_policy(tmp_path / "again.yaml").routes_version == load_policy(path).routes_version

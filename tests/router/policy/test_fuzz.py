@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -295,16 +295,20 @@ def hold(path: Path, data: bytes) -> bool:
             for task in ("qa", None):
                 position = policy.table.match(Traits(request, task=task, now=NOW))
                 assert position is None or 0 <= position < len(policy.rules)
-        for arguments in (["check"], ["show"], ["show", "--resolved"], ["test"]):
+        again = path.with_name("again.yaml")
+        commands = (["check"], ["show"], ["show", "--resolved"], ["diff", str(again)], ["fmt", "--stdout"], ["test"])
+        for arguments in commands:
             ran = CliRunner().invoke(policy_command, [*arguments, str(path)])
-            assert ran.exception is None or isinstance(ran.exception, (SystemExit, PolicyError)), (
-                arguments,
-                ran.exception,
-            )
+            assert isinstance(ran.exception, (SystemExit, PolicyError, type(None))), (arguments, ran.exception)
+            if {"--resolved", "--stdout"} & set(arguments):
+                again.write_text(ran.stdout, encoding="utf-8")
+                assert load_policy(again).routes_version == policy.routes_version, arguments
     return True
 
 
-FEW = settings(suppress_health_check=list(HealthCheck), deadline=None, database=None)
+FEW = settings(
+    phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck), deadline=None, database=None
+)
 FILES: SearchStrategy[bytes] = texts()
 
 
