@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from router.predict.agreement import Acceptance
 from router.predict.calibrate import logit
 from router.predict.cascade import GAIN_COLUMNS, Cascade, Ladder
-from router.predict.evaluate import Dialled
+from router.predict.dialled import Dialled
 from router.predict.fit_agreement import fit_acceptance
 from router.predict.fit_verdicts import VerifiedSimulation, fit_verdicts, pays
 from router.predict.labels import Floats, Indices

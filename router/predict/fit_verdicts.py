@@ -10,7 +10,7 @@ import numpy as np
 
 from router.predict.agreement import Acceptance, Mask
 from router.predict.cascade import Ladder
-from router.predict.evaluate import Dialled
+from router.predict.dialled import Dialled
 from router.predict.fit_agreement import SUBSETS, ridge_logistic, subsets
 from router.predict.labels import Floats, Indices
 from router.predict.simulate import Outcome, Recorded, Simulation

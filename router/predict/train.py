@@ -14,7 +14,8 @@ from router.predict.artifact import Artifact
 from router.predict.calibrate import best_share, calibration_error, fit_blend, sigmoid, squared_error
 from router.predict.cost import CostModel, fit_cost
 from router.predict.dial import trace
-from router.predict.evaluate import Dialled, TrainReport, Verdict, best_constant, judge
+from router.predict.dialled import Dialled
+from router.predict.evaluate import TrainReport, Verdict, best_constant, judge
 from router.predict.fit_agreement import read_answers
 from router.predict.fit_cascade import can_cascade, fit_cascade
 from router.predict.labels import Floats, Indices, Labels

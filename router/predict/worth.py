@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from router.predict.calibrate import squared_error
+from router.predict.dialled import Dialled
 from router.predict.labels import Floats
 from router.predict.meaning import NAMES, Meaning
-
-if TYPE_CHECKING:
-    from router.predict.evaluate import Dialled
 
 LEVELS = 24
 """Costs at which the two are compared, evenly spaced in the logarithm over the range that both can spend."""

@@ -20,7 +20,8 @@ from router.predict import Predictor
 from router.predict import artifact as artifacts
 from router.predict.add_model import add_model
 from router.predict.artifact import Artifact
-from router.predict.evaluate import Dialled, TrainReport
+from router.predict.dialled import Dialled
+from router.predict.evaluate import TrainReport
 from router.predict.meaning import DIMENSIONS, Meaning, fit_meaning
 from router.predict.train import train
 from router.predict.worth import gain_at_equal_cost
