@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from decimal import Decimal
 
-from router.policy.difference.told import Change, Effect
+from router.policy.difference.told import Change, Effect, Told
 from router.policy.difference.words import percent, plain, quoted, seconds, several, usd
 from router.policy.policy import Policy
 from router.spend.budget import Budget
@@ -19,7 +19,6 @@ _DOES = {
     "approve": "asks for approval", "deny": "refuses",
 }  # fmt: skip
 _SAID = ("name", "unit", "limit", "window", "scope", "lacking", "steps", "is_open", "wait_s")
-Told = Iterator[tuple[str, Effect | None]]
 
 
 def budget_changes(a: Policy, b: Policy) -> Iterator[Change]:

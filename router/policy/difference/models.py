@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
-from router.policy.difference.told import Change, Effect
+from router.policy.difference.told import Change, Effect, Told
 from router.policy.difference.words import address, joined_left, other_fields, percent, plain, quoted, several, usd
+from router.policy.governance import rules_asking
 from router.policy.models import ModelEntry
 from router.policy.policy import Policy
 from router.policy.standing import day_shown
@@ -35,9 +36,6 @@ def model_changes(a: Policy, b: Policy, today: date) -> Iterator[Change]:
             yield from (Change(section="models", about=about, text=text, effect=effect) for text, effect in told)
 
 
-Told = Iterator[tuple[str, Effect | None]]
-
-
 def _introduced(policy: Policy, name: str, today: date) -> str:
     price, asked = price_on(policy.prices[name], today), _asked_in(policy, name)
     cost = f"{usd(price.input)} in and {usd(price.output)} out per million tokens" if price else "price unknown"
@@ -46,7 +44,7 @@ def _introduced(policy: Policy, name: str, today: date) -> str:
 
 
 def _asked_in(policy: Policy, name: str) -> str:
-    asked = [i for i, rule in enumerate(policy.rules) if name in (*rule.candidates, *rule.fallback)]
+    asked = rules_asking(policy, name)
     return several(quoted(policy.rule_name(i)) for i in asked) if asked else ""
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from router.config import validated
-from router.policy.difference.told import Change, Effect
+from router.policy.difference.told import Change, Told
 from router.policy.difference.words import joined_left, other_fields, plain, quoted, several
 from router.policy.policy import Policy
 from router.policy.schema import PolicyFile
 
-Told = Iterator[tuple[str, Effect | None]]
 _KEPT = ("none", "redacted", "full")
 _MODES = ("off", "shadow", "on")
 _SAID = (
@@ -115,8 +114,7 @@ def _alerts(a: Policy, b: Policy) -> Told:
 def _tests(a: Policy, b: Policy) -> Told:
     old = {case.name or case.model_dump_json(exclude_defaults=True): case for case in a.tests}
     new = {case.name or case.model_dump_json(exclude_defaults=True): case for case in b.tests}
-    same = [case for case in b.tests]
-    gone = [case.name or "one without a name" for name, case in old.items() if name not in new and case not in same]
+    gone = [case.name or "one without a name" for name, case in old.items() if name not in new and case not in b.tests]
     added = [case.name or "one without a name" for name, case in new.items() if name not in old]
     if gone:
         yield f"removed: {several(map(quoted, gone))}", "loosens"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from router.policy.caching import Caching
 from router.policy.canary import Canary
 from router.policy.data import RuleData
-from router.policy.difference.told import Effect
+from router.policy.difference.told import Effect, Told
 from router.policy.difference.words import joined_left, other_fields, plain, quoted, seconds, several, usd
 from router.policy.schema import Rule
 from router.policy.shadow import Shadow
 
-Told = Iterator[tuple[str, Effect | None]]
 _SAID = (
     "name", "when", "from_", "until", "bar", "strategy", "candidates", "fallback", "max_cost_usd", "max_latency_ms",
     "cache", "data", "canary", "shadow", "buffer", "verifier",

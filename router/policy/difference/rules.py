@@ -9,13 +9,11 @@ from router.policy.difference.bars import NO_BAR, bar_change, in_words, is_lower
 from router.policy.difference.order import Pair, moved, paired
 from router.policy.difference.overlap import Overlap
 from router.policy.difference.rule_keys import key_changes
-from router.policy.difference.told import Change, Effect
+from router.policy.difference.told import Change, Effect, Told
 from router.policy.difference.when import when_change
 from router.policy.difference.words import joined_left, moment, quoted, several, until
 from router.policy.policy import Policy
 from router.policy.schema import Rule
-
-Told = Iterator[tuple[str, Effect | None]]
 
 
 def rule_changes(a: Policy, b: Policy, now: datetime) -> Iterator[Change]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Effect = Literal["loosens", "tightens"]
+Told = Iterator[tuple[str, Effect | None]]
+"""What changes in one thing, a sentence each, and whether that loosens or tightens a protection."""
 SECTIONS = (
     "rules", "tasks", "evidence", "models", "budgets", "data", "learning", "breaker", "alerts", "tests", "other",
     "environments",

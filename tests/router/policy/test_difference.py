@@ -180,6 +180,14 @@ def test_a_change_is_told(compare: Compare, old: str, new: str, words: str, effe
     assert told[found[0]] == effect
 
 
+@pytest.mark.parametrize("part", ["canary", "shadow"])
+def test_a_model_on_trial_is_asked_where_it_is_on_trial(compare: Compare, part: str) -> None:
+    model = ("tasks:", "  - {id: new, call: fake/new}\ntasks:")
+    rule = ("candidates: large, bar: 0.8", f"candidates: large, bar: 0.8, {part}: {{model: new, percent: 5%}}")
+    told = [change.sentence for change in compare(model, rule).changes]
+    assert "model 'new': new: fake/new, price unknown; asked in 'acme'" in told
+
+
 SAME = {
     "comments": ("version: 1", "# why\nversion: 1  # and so on"),
     "layout": ("qa: {bar: 0.9}", "qa:\n    bar:\n      min: 0.9\n      confidence: 0.95"),
