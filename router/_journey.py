@@ -204,8 +204,7 @@ class Journey:
         if "ok" in asked or "error" in asked:
             canaries.heard(decision.canary, "errors", float("ok" in asked), 1 - rollback.errors)
         answered = asked.get("ok")
-        is_timed = answered is not None and answered in self._answering and not self.request.stream
-        if answered is not None and is_timed and rollback.latency_ms is not None:
+        if rollback.latency_ms is not None and not self.request.stream and answered in self._answering:
             is_in_time = answered.latency_s * 1_000 <= rollback.latency_ms
             canaries.heard(decision.canary, "latency", float(is_in_time), IN_TIME)
 

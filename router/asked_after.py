@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from router.decisions import Shade
 from router.offers import Sheet
-from router.route import Route
+from router.route import Route, goes_on
 from router.types import Request
 
 
@@ -23,14 +23,10 @@ def shade_of(request: Request, route: Route, sheet: Sheet, order: Sequence[str])
         order: the plan.
     """
     shadow = route.rule.shadow if route.rule is not None else None
-    if shadow is None or not order or order[0] == shadow.model or _goes_on(request):
+    if shadow is None or not order or order[0] == shadow.model or goes_on(request):
         return None
     value = shadow.value(request)
     if value is None or not shadow.draws(route.name, value):
         return None
     barred = sheet.offer(shadow.model, needs_evidence=False, is_spare=True, is_tried=True).barred
     return Shade(name=shadow.key(route.name), model=shadow.model, barred=barred)
-
-
-def _goes_on(request: Request) -> bool:
-    return any(message.get("role") in ("tool", "function") or message.get("tool_calls") for message in request.messages)

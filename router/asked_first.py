@@ -40,7 +40,7 @@ def trial_of(request: Request, route: Route, known: Known) -> Trial | None:
     canary = route.rule.canary if route.rule is not None else None
     if canary is None:
         return None
-    value = request.tags.get(canary.by) if canary.by else request.id
+    value = canary.value(request)
     if value is None:
         return None
     stopped = known.canary(canary.key(route.name))

@@ -98,6 +98,9 @@ def time_limit(route: Route, guess: TaskGuess, predictor: Predictor | None, know
 
 def in_tool_loop(request: Request) -> bool:
     """Whether another model would have to go on with what this one began."""
-    return bool(request.params.get("tools") or request.params.get("functions")) or any(
-        message.get("role") in ("tool", "function") or message.get("tool_calls") for message in request.messages
-    )
+    return bool(request.params.get("tools") or request.params.get("functions")) or goes_on(request)
+
+
+def goes_on(request: Request) -> bool:
+    """Whether a model has called tools before, or their answers are there."""
+    return any(message.get("role") in ("tool", "function") or message.get("tool_calls") for message in request.messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -102,7 +103,7 @@ def _standing(name: str, rows: list[dict[str, Any]], missed: dict[str, int]) -> 
         "name": name,
         "since_us": rows[0]["at_us"] if rows else None,
         "n": len(rows),
-        "errors": _counted(row["error"] for row in rows if row["error"] is not None),
+        "errors": dict(Counter(row["error"] for row in rows if row["error"] is not None)),
         "same": {
             "n": len(told),
             "share": sum(told) / len(told),
@@ -124,13 +125,6 @@ def _standing(name: str, rows: list[dict[str, Any]], missed: dict[str, int]) -> 
         "served_latency_s": _percentiles([row["served_s"] for row in answered if row["served_s"] is not None]),
         "missed": missed,
     }
-
-
-def _counted(names: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        found[name] = found.get(name, 0) + 1
-    return found
 
 
 def _percentiles(seconds: list[float]) -> dict[str, float] | None:
