@@ -49,6 +49,8 @@ from router.transports.replay import ReplayTransport
 Row = Mapping[str, Any]
 FIGURES = ("cost", "quality", "latency", "denied")
 Z = 1.96
+REPLAYED = 10
+"""Of so many changes the simulated half is answered for real, too: there, every request must come as simulated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +258,20 @@ def on_outcomes(bench: Bench, number: int) -> dict[str, Any]:
     simulated = from_outcomes(pa.Table.from_pylist(here), Party.load(before), Party.load(after), datetime.now(UTC))
     came = measured(*(served(bench, path, there) for path in (before, after)))
     count = len({row["query_id"] for row in there})
-    return judged(compare(simulated, new_requests=count), simulated.pairs, came)
+    told = judged(compare(simulated, new_requests=count), simulated.pairs, came)
+    if number < REPLAYED:
+        told |= {"replayed": len(simulated.pairs), "otherwise": otherwise(simulated.pairs, served(bench, after, here))}
+    return told
+
+
+def otherwise(pairs: Sequence[Pair], came: Mapping[str, dict[str, float] | None]) -> int:
+    """Requests that a real router answered otherwise than was simulated of them."""
+    sides = [(pair.b, one) for pair, one in zip(pairs, came.values(), strict=True)]
+    return sum(
+        (side.denied is not None) != (one is None)
+        or (one is not None and (side.quality != one["quality"] or abs((side.cost_usd or 0) - one["cost"]) > 1e-9))
+        for side, one in sides
+    )
 
 
 def on_ledger(bench: Bench, number: int) -> dict[str, Any]:
@@ -433,6 +448,8 @@ def summed(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     effective = [one["effective_n"] for one in told if one["effective_n"] is not None]
     return {
         "figures": figures,
+        "replayed": sum(one.get("replayed", 0) for one in told),
+        "replayed_otherwise": sum(one.get("otherwise", 0) for one in told),
         "mean_changed": float(np.mean([one["changed"] for one in told])),
         "mean_extrapolated": float(np.mean([one["extrapolated"] for one in told])),
         "median_effective_n": float(np.median(effective)) if effective else None,
