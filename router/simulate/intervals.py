@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,11 +109,6 @@ def by_spread(value: float, deviation: float, freedom: float) -> Interval:
     """An interval around a value whose standard deviation on the next requests is known by replicates."""
     half = student_t(CONFIDENCE, freedom) * deviation
     return Interval(value=value, low=value - half, high=value + half)
-
-
-def normal(confidence: float = CONFIDENCE) -> float:
-    """Half of an interval's width in standard deviations."""
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _freedom(error: Array, changed: int) -> float:
