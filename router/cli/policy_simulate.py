@@ -49,8 +49,8 @@ class Share(click.ParamType[float]):
 @click.option("--environment", metavar="NAME", help="Compare them as they are there; default CLEARBAR_ENV.")
 @click.option("--model", "names", multiple=True, metavar="ID=NAME", help="What the table calls a model.")
 @click.option("--by", default="", help="Also by these, such as task,team.")
-@click.option("--requests", "count", type=click.IntRange(1), help="Intervals are about so many new requests; default: "
-                                                                 "as many as were simulated.")  # fmt: skip
+@click.option("--requests", "count", type=click.IntRange(1, 10**9), help="Intervals are about so many new "
+              "requests; default: as many as were simulated.")  # fmt: skip
 @click.option("--max-cost-change", type=Share(), help="Gate: cost may rise by so much, such as 5%.")
 @click.option("--max-quality-drop", type=Share(), help="Gate: mean quality may fall by so much, such as 0.01.")
 @click.option("--max-latency-change", type=Share(), help="Gate: mean latency may rise by so much, such as 10%.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from router.simulate.intervals import NOTHING, Interval, by_spread, next_ratio, next_share
+from router.simulate.intervals import LEAST, NOTHING, Interval, by_spread, next_ratio, next_share
 from router.simulate.pairs import Pair, Side, Simulated
 
 Array = NDArray[np.float64]
@@ -139,7 +139,7 @@ def _group(scope: Mapping[str, str], pairs: Sequence[Pair], share: float, simula
         before=_figures([p.a for p in paid], [p.a for p in good], [p.a for p in timed], levels[0]),
         after=_figures([p.b for p in paid], [p.b for p in good], [p.b for p in timed], levels[1]),
         cost=_doubted(cost, paid, "cost"),
-        quality=_doubted(_difference(good, lambda side: side.quality, share), good, "quality"),
+        quality=_doubted(_difference(good, lambda side: side.quality, share), both, "quality"),
         latency=_relative(timed, lambda side: side.latency_s, share),
         denied=denied,
         unknown={
@@ -174,7 +174,10 @@ def _relative(pairs: Sequence[Pair], of: Callable[[Side], float | None], share: 
     plain = _plain(pairs, of)
     fresh = None if plain is None else (plain[1] - plain[0], plain[0])
     is_rerouted = any(pair.is_changed for pair in pairs)
-    found = next_ratio(after - before, before, _clusters(pairs), share, fresh=fresh, is_rerouted=is_rerouted)
+    clusters = _clusters(pairs)
+    found = next_ratio(after - before, before, clusters, share, fresh=fresh, is_rerouted=is_rerouted)
+    if is_rerouted and found.low == found.high and len(set(clusters)) < LEAST:
+        return Interval(value=found.value)  # that a few came out alike is luck
     low = None if found.low is None else max(-1.0, found.low)
     return Interval(value=found.value, low=low, high=found.high, worst=low, best=found.high)
 
@@ -202,19 +205,24 @@ def _is_denied(side: Side) -> float:
 
 
 def _doubted(one: Interval, pairs: Sequence[Pair], figure: str) -> Interval:
-    """With what the extrapolated part may do to it: quality anywhere from 0 to 1, rough costs half or double."""
+    """With what the extrapolated part may do to it: quality anywhere from 0 to 1, rough costs half or double.
+
+    Requests whose quality nobody knows stand in the estimate as the mean of the others.
+    """
     if one.low is None or one.high is None:
         return one
+    means = [_mean([pair.a.quality for pair in pairs]) or 0.0, _mean([pair.b.quality for pair in pairs]) or 0.0]
     down = up = under = 0.0
     for pair in pairs:
         a, b = pair.a, pair.b
         if figure == "quality":
             under += 1.0
-            assert a.quality is not None and b.quality is not None  # noqa: S101  chosen so
+            was = means[0] if a.quality is None else a.quality
+            will = means[1] if b.quality is None else b.quality
             if pair.is_changed and b.extrapolated:
-                down, up = down - max(b.quality, 0.0), up + max(1.0 - b.quality, 0.0)
+                down, up = down - max(will, 0.0), up + max(1.0 - will, 0.0)
             if pair.is_changed and a.extrapolated:
-                down, up = down - max(1.0 - a.quality, 0.0), up + max(a.quality, 0.0)
+                down, up = down - max(1.0 - was, 0.0), up + max(was, 0.0)
         else:
             assert a.cost_usd is not None and b.cost_usd is not None  # noqa: S101  chosen so
             under += a.cost_usd

@@ -70,7 +70,8 @@ def _judged(found: Comparison, limits: Limits) -> Iterator[Gate]:
         )
         yield _gate("quality drop", limits.quality_drop, drop, 0, "{:+.4f}", why)
     if limits.latency_change is not None:
-        yield _gate("latency change", limits.latency_change, total.latency, 0, "{:+.1%}")
+        yield _gate("latency change", limits.latency_change, total.latency, total.unknown.get("latency", 0),
+                    "{:+.1%}")  # fmt: skip
     if limits.denied is not None:
         yield _gate("denied", limits.denied, total.after.denied, 0, "{:.2%}")
 

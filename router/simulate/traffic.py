@@ -150,15 +150,12 @@ def _effective(pasts: Sequence[Past], pairs: Sequence[Pair]) -> float | None:
     weights = []
     for past, pair in zip(pasts, pairs, strict=True):
         usual = max(past.chances, key=lambda action: past.chances[action], default=None)
-        if (
-            past.score is None
-            or pair.b.action is None
-            or pair.b.action == usual
-            or pair.a.action == pair.b.action == usual
-        ):
+        if past.score is None and (pair.a.action is None or not pair.is_changed):
             continue
-        is_done = pair.b.action == past.action
-        weights.append(1 / past.chances[pair.b.action] if is_done else 0.0)
+        if pair.b.action is None or pair.b.action == usual or pair.a.action == pair.b.action == usual:
+            continue
+        is_told = past.score is not None and pair.b.action == past.action
+        weights.append(1 / past.chances[pair.b.action] if is_told else 0.0)
     return effective(np.array(weights)) if weights else None
 
 

@@ -64,6 +64,10 @@ def test_gates_by_the_whole_interval(
     assert told["comparison"]["total"]["requests"] == 300
 
 
+def test_more_requests_than_anybody_will_see_are_refused(simulate: Callable[..., Any]) -> None:
+    assert "is not in the range" in simulate(*TABLE, "--requests", str(10**20), code=3)
+
+
 def test_a_comment_for_a_pull_request_says_it_all(simulate: Callable[..., Any]) -> None:
     told = simulate(*TABLE, "--by", "task", "--max-cost-change", "5%", "--markdown")
     assert told.startswith("### `tiny.yaml` instead of `large.yaml`\n\n**cost -98.")

@@ -13,6 +13,7 @@ from sums import MODELS, answers, lay_down
 from router import Router
 from router.predict.train import train
 from router.simulate import Comparison, compare
+from router.simulate.gates import Limits, judge
 from router.simulate.outcomes import from_outcomes
 from router.simulate.party import Party
 from router.transports.replay import ReplayTransport
@@ -137,6 +138,31 @@ def test_a_limit_on_latency_goes_by_the_times_of_the_table(tmp_path: Path) -> No
     assert found.total.latency.value is not None
     assert -0.95 < found.total.latency.value < -0.85
     assert simulated(tmp_path, fixed("large"), limited, slow).denials == {"no model may serve (rule 1 (line 7))": 60}
+
+
+def test_times_of_requests_that_stay_say_nothing_of_those_that_change(tmp_path: Path) -> None:
+    def more(random: Any, right: bool) -> dict[str, Any]:
+        return {"latency_s": 1.0}
+
+    def told(row: dict[str, Any]) -> dict[str, Any]:
+        if row["query_id"] >= "q0040":
+            return row | {"task": "others"}
+        return row | {"latency_s": None} if row["model"] == "tiny" else row
+
+    rows = [told(row) for row in answers(60, more=more).to_pylist()]
+    changed = "when: {task: sums}, " + fixed("tiny")
+    after = party(tmp_path, changed, "  - {candidates: [large], strategy: fixed}\n")
+    found = compare(from_outcomes(pa.Table.from_pylist(rows), party(tmp_path, fixed("large")), after, NOW))
+    (gate,) = judge(found, Limits(latency_change=0.1))
+    assert (gate.verdict, gate.why) == ("not enough evidence", "unknown of 40 requests")
+
+
+def test_three_requests_that_took_as_long_elsewhere_tell_no_interval(tmp_path: Path) -> None:
+    def more(random: Any, right: bool) -> dict[str, Any]:
+        return {"latency_s": 1.0}
+
+    total = simulated(tmp_path, fixed("large"), fixed("tiny"), answers(3, more=more)).total
+    assert (total.latency.value, total.latency.ends) == (0, None)
 
 
 def test_groups_are_by_task_subtask_and_the_tags_of_further_columns(tmp_path: Path) -> None:

@@ -50,10 +50,11 @@ def fixed(*models: str) -> str:
 
 @pytest.fixture
 def simulate(tmp_path: Path) -> Simulate:
-    """Serves sums under one rule, with feedback on the first `scored`, then simulates another rule on that."""
+    """Serves sums under one rule, with feedback on the first `scored` but those of `unheard`, then
+    simulates another rule on that."""
 
     def run(served: str, after: str, before: str | None = None, *, scored: int = 390, more: str = "", dark: int = 0,
-            by: str | None = None) -> Comparison:  # fmt: skip
+            by: str | None = None, unheard: str = "") -> Comparison:  # fmt: skip
         known = {(row["prompt"], row["model"]): row["quality"] for row in ROWS}
         with Router(policy(tmp_path, served), tmp_path / "s", ReplayTransport.of_rows(ROWS, by="prompt")) as live:
             for number, prompt in enumerate(PROMPTS):
@@ -61,8 +62,9 @@ def simulate(tmp_path: Path) -> Simulate:
                 if number < dark:
                     with pytest.raises(NoRouteError):
                         live.complete(asked, task="sums", tags={"team": "dark"})
-                done = live.complete(asked, task="sums", tags={"team": f"t{number % 2}"})
-                if number < scored:
+                team = f"t{number % 2}"
+                done = live.complete(asked, task="sums", tags={"team": team})
+                if number < scored and team != unheard:
                     live.record_feedback(done.id, known[prompt, done.model])
             parties = [
                 Party.load(policy(tmp_path, before)) if before else None,
@@ -117,6 +119,20 @@ def test_what_was_never_tried_is_extrapolated_and_proves_nothing(simulate: Simul
     assert found.total.quality.worst is not None
     assert found.total.quality.worst < -0.55
     assert [gate.verdict for gate in judge(found, Limits(quality_drop=0.9))] == ["not enough evidence"]
+
+
+CHANGED_FOR_T1 = "when: {tags: {team: t1}}, candidates: [large], strategy: fixed"
+REST = "  - {candidates: [tiny], strategy: fixed}\n"
+
+
+def test_scores_of_requests_that_stay_say_nothing_of_those_that_change(simulate: Simulate) -> None:
+    found = simulate(fixed("tiny"), CHANGED_FOR_T1, more=REST, unheard="t1")
+    assert (found.total.changed, found.effective_n) == (0.5, 0)
+    (gate,) = judge(found, Limits(quality_drop=0.01))
+    assert (gate.verdict, gate.why[:26]) == ("not enough evidence", "0 effective scored answers")
+    assert found.total.quality.ends is not None
+    # Half of the requests may lose all that they had, or win what they lacked.
+    assert found.total.quality.ends[1] - found.total.quality.ends[0] == pytest.approx(0.5)
 
 
 def test_the_policy_that_served_changes_nothing(simulate: Simulate) -> None:
