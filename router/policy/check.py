@@ -117,8 +117,8 @@ def _gaps(policy: Policy, rule: Rule, now: datetime, carries: Carries | None) ->
             gap = evidence_gap(evidence, task=task, model=model, bar=bar, metric=metric, now=now, is_alone=is_alone)
             if gap:
                 gaps.append(
-                    f"candidate {shown(name)}: {gap}. Run: clearbar eval run SUITE --candidates {name}, "
-                    f"then clearbar eval propose"
+                    f"candidate {shown(name)}: {gap}. Run: clearbar eval run SUITE --candidates {name} --out RUN, "
+                    f"then clearbar eval propose RUN --out {policy.evidence_folder}"
                 )
         if asked and len(gaps) - found == asked and not rule.fallback:
             gaps[-1] += f". Until then nobody serves task {task or 'unknown'} here: give the rule a `fallback`"

@@ -44,7 +44,8 @@ def test_a_candidate_without_evidence_is_named_with_the_command_that_helps(tmp_p
     assert finding.level == "evidence"
     assert finding.text == (
         f"{tmp_path / 'p.yaml'}:7:24: candidate 'large': no evidence for task qa: needs at least 29 samples for bar "
-        "0.9. Run: clearbar eval run SUITE --candidates large, then clearbar eval propose"
+        "0.9. Run: clearbar eval run SUITE --candidates large --out RUN, then clearbar eval propose RUN --out "
+        f"{tmp_path / 'evidence'}"
     )
 
 
