@@ -60,9 +60,10 @@ class Router:
         reload_s: float | None = None,
     ) -> None:
         every_s = seconds_between_looks(reload_s)
+        path = find_policy(policy)  # first: without one, no folder of a ledger is left behind
         self._folder = state_folder(state)
         self.ledger = Ledger(self._folder / "ledger.sqlite3")
-        self._kits = Kits(find_policy(policy), self._folder, self.ledger)
+        self._kits = Kits(path, self._folder, self.ledger)
         self._desk = Desk(self._folder)
         self._transport: Transport = transport or DispatchTransport()
         self._shadows = ShadowPool(self.ledger, self._transport)

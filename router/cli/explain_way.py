@@ -37,9 +37,10 @@ def explained(
     given = {"task": task, "model": model, "tools": [ANY_TOOL] if tools else None, "tags": named_values(tags, "--tag")}
     request = chat_request(**{**body, **{name: value for name, value in given.items() if value}})
     now = _moment(at) if at is not None else datetime.now(UTC)
+    path = find_policy(policy)  # first: without one, no folder of a ledger is left behind
     # Without a router: what only explains is no version that was served.
     with closing(Ledger(state / "ledger.sqlite3")) as ledger:
-        kit = make_kit(find_policy(policy), state, ledger)
+        kit = make_kit(path, state, ledger)
         try:
             return _decided(request, kit, now, _shares(used, kit.policy))
         finally:

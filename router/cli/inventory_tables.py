@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -25,7 +25,8 @@ from router.spend.windows import iso
 if TYPE_CHECKING:
     from router.inventory.inventory import Inventory
 
-_FEW = ("seen", "requests", "customers", "cost (USD)")
+_FEW = ("requests", "customers", "cost (USD)")
+"""Figures of a system that stand in the table; the rest is said below it, so that a narrow terminal shows it whole."""
 
 
 def told(found: Inventory) -> str:
@@ -45,11 +46,15 @@ def show(found: Inventory) -> None:
     listed = [one for one in columns(found.by) if one.title in (found.by, "team", "environment", *_FEW)]
     table = Table(title="systems", title_justify="left")
     for column in listed:
-        table.add_column(column.title, justify="right" if column.is_number else "left", overflow="fold")
-    table.add_column("models (share of calls), and what the policy says", overflow="fold")
+        justify: JustifyMethod = "right" if column.is_number else "left"
+        table.add_column(column.title, justify=justify, overflow="fold", no_wrap=column.is_number)
     for one in found.systems:
-        table.add_row(*(Text("\n".join(column.value(one))) for column in listed), Text("\n".join(_said(one))))
+        table.add_row(*(Text("\n".join(column.value(one))) for column in listed))
     console.print(table if found.systems else "no system did anything in this period")
+    for one in found.systems:
+        who = (column.value(one) for column in listed if column.title in (found.by, "team", "environment"))
+        console.print(Text(", ".join(map(" ".join, who)), style="bold"))
+        console.print(Text("\n".join(f"  {line}" for line in _said(one))))
     models = Table(*MODEL_TITLES, title="models", title_justify="left")
     for each in found.models:
         models.add_row(*map(Text, model_cells(each)))
@@ -61,6 +66,7 @@ def show(found: Inventory) -> None:
 
 def _said(one: System) -> list[str]:
     lines = [", ".join(f"{each.model} at {each.provider} {each.share:.0%}" for each in one.models) or "no model"]
+    lines += [f"seen: {one.first_day or '?'} to {one.last_day or '?'}"]
     lines += [f"regions: {', '.join(one.regions)}"] if one.regions else []
     lines += [f"data: {', '.join(one.data)}"] if one.data else []
     lines += [f"bar {promise_shown(each)}" for each in one.bars]

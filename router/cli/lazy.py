@@ -27,6 +27,12 @@ class LazyGroup(click.Group):
         joined = entry_points(group=self._joined_by) if self._joined_by else ()
         return sorted({*self._lazy, *(point.name for point in joined)})
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Whole first sentences, in as many lines as they take: what is cut off tells least where it is most needed."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit=1_000)) for name, one in commands if one])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
         if cmd_name in self._lazy:

@@ -116,7 +116,7 @@ def _used(usage: Usage | None, last: int) -> list[str]:
     lines = [
         f"last {last / 86_400_000_000:g} days: {usage.calls:,} calls for {as_text(usage.cost_usd)} USD"
         + (f" ({usage.unpriced:,} without a price)" if usage.unpriced else "")
-        + f", {usage.hits:,} answers of its out of caches"
+        + f", {usage.hits:,} of its answers out of caches"
     ]
     if usage.error_rate is not None:
         lines.append(f"{usage.error_rate:.1%} of its calls failed")

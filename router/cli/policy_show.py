@@ -22,7 +22,7 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
         click.echo(show_resolved(loaded_policy(path, is_shipped).path), nl=False)
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from router.policy.standing import day_shown
     from router.spend.prices import price_on
@@ -30,7 +30,8 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     loaded = loaded_policy(path, is_shipped)
     besides = [_besides(rule) for rule in loaded.rules]
     more = ["besides"] if any(besides) else []
-    rules = Table("rule", "when", "candidates", "bar", "strategy", "fallback", *more, title=str(loaded.path))
+    asked = ("rule", "when", "candidates", "bar", "strategy", "fallback", *more)
+    rules = Table(*(Column(title, overflow="fold") for title in asked), title=str(loaded.path))
     for position, rule in enumerate(loaded.rules):
         tasks: list[str | None] = [*(rule.when.task or ())] or [None]
         bars = sorted({loaded.bar_of(rule, task).shown() for task in tasks})
@@ -41,7 +42,8 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
         )  # fmt: skip
     has_standing = any(entry.owner or entry.status or entry.sunset for entry in loaded.models.values())
     more = ["standing", "owner"] if has_standing else []
-    models = Table("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)", *more)
+    cells = ("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)", *more)
+    models = Table(*(Column(title, overflow="fold") for title in cells))
     from datetime import UTC, datetime
 
     for name, entry in loaded.models.items():

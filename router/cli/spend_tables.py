@@ -22,8 +22,10 @@ SPARKS = "▁▂▃▄▅▆▇█"
 WIDTH = 16
 """Characters of a full bar."""
 LONGEST_SPARK = 60
+WIDE = 100
+"""Columns of a terminal in which bars leave the figures room."""
 _SHOWN = ("requests", "hits", "errors", "calls", "failed", "input_tokens", "output_tokens")
-_RARE = (*(name for name in METERS if name not in _SHOWN), "unpriced")
+_RARE = ("hits", "errors", "failed", *(name for name in METERS if name not in _SHOWN), "unpriced")
 """Shown where there are any."""
 _TITLES = {"unpriced": "calls without a price", "hits": "cache hits"}
 
@@ -36,7 +38,7 @@ def show(report: Report) -> None:
     elif report.question.step is not None and report.question.by:
         console.print(_over_time(report))
     else:
-        console.print(_groups(report))
+        console.print(_groups(report, has_bars=console.width >= WIDE))
     console.print(Text(told(report), style="dim"))
 
 
@@ -77,28 +79,28 @@ def bar(value: Decimal, top: Decimal) -> str:
     return "█" * (eighths // 8) + (BARS[eighths % 8 - 1] if eighths % 8 else "")
 
 
-def _groups(report: Report) -> Table:
+def _groups(report: Report, *, has_bars: bool) -> Table:
     asked, all_ = report.question, total(report.rows)
-    rare = [name for name in _RARE if all_[name]]
-    figures = [*_SHOWN, *rare]
+    figures = [name for name in dict.fromkeys((*_SHOWN, *_RARE)) if name not in _RARE or all_[name]]
     titles = [*(["when"] if asked.step else []), *asked.by]
     table = Table(show_footer=True)
     for place, title in enumerate(titles):
         table.add_column(title, footer="all" if place == 0 else "", overflow="fold")
     for name in figures:
-        table.add_column(_title(name), footer=f"{all_[name]:,}", justify="right")
+        table.add_column(_title(name), footer=f"{all_[name]:,}", justify="right", overflow="fold")
     if asked.latency:
         table.add_column("p50", justify="right")
         table.add_column("p95", justify="right")
-    table.add_column("cost (USD)", footer=f"{all_['cost_usd']:f}", justify="right")
-    table.add_column("", min_width=WIDTH)
+    table.add_column("cost (USD)", footer=f"{all_['cost_usd']:f}", justify="right", no_wrap=True)
+    if has_bars:
+        table.add_column("", min_width=WIDTH)
     top = max(row["cost_usd"] for row in report.rows)
     for row in report.rows:
         names = [_when(row["at"], asked.step)] if asked.step else []
         names += [row[name] or "-" for name in asked.by]
         times = [_seconds(row["p50_s"]), _seconds(row["p95_s"])] if asked.latency else []
         table.add_row(*map(Text, names), *(f"{row[name]:,}" if row[name] else "" for name in figures), *times,
-                      f"{row['cost_usd']:f}", bar(row["cost_usd"], top))  # fmt: skip
+                      f"{row['cost_usd']:f}", *([bar(row["cost_usd"], top)] if has_bars else []))  # fmt: skip
     return table
 
 

@@ -231,6 +231,33 @@ def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert all(f"  {name} " in listed for name in COMMANDS)
 
 
+def test_help_of_a_group_says_each_first_sentence_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, "policy", "--help") == 0
+    listed = capsys.readouterr().out
+    assert "..." not in listed.partition("Commands:")[2]
+    assert "3 broken." in listed
+
+
+def test_eighty_columns_cut_no_name_of_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    write("p.yaml", POLICY.replace("fake/small,", "fake/a-small-model-of-this-year, owner: search team,"))
+    assert run(monkeypatch, "policy", "show", "p.yaml") == 0
+    assert "…" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["explain", "ask"])
+def test_without_a_policy_nothing_is_left_on_the_disk(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.delenv("CLEARBAR_POLICY", raising=False)
+    monkeypatch.delenv("CLEARBAR_STATE", raising=False)
+    assert run(monkeypatch, verb, "hi") == 3
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize("verb", ["show", "check"])
 def test_a_reader_that_goes_away_is_no_error(verb: str) -> None:
     write(*GOOD)

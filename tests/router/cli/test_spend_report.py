@@ -47,8 +47,8 @@ def run(tmp_path: Path) -> Run:
             hit, None, outcome="ok", attempts=[], cost_usd=Decimal(0), latency_s=0.1, cache="exact", model="m"
         )
 
-    def invoke(*arguments: str) -> Result:
-        return CliRunner(env={"COLUMNS": "200"}).invoke(spend, [*arguments, "--state", str(tmp_path)])
+    def invoke(*arguments: str, columns: str = "200") -> Result:
+        return CliRunner(env={"COLUMNS": columns}).invoke(spend, [*arguments, "--state", str(tmp_path)])
 
     return invoke
 
@@ -113,6 +113,12 @@ def test_the_terminal_shows_bars_lines_and_how_fresh_it_is(run: Run) -> None:
     assert "█" * 16 in run("--by", "team").output
     assert "seconds before this report" in run("--by", "model").output
     assert "by day" in run("--by", "team,day").output
+
+
+def test_eighty_columns_cut_no_figure(run: Run) -> None:
+    told = run("--by", "model", columns="80").output
+    assert "…" not in told
+    assert "1.75 │" in told
 
 
 @pytest.mark.parametrize(

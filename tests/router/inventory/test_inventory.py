@@ -206,6 +206,16 @@ def test_months_whose_rows_are_in_files_keep_their_figures_and_lack_their_custom
     assert f"not in customers and incidents: rows of {month}, which were archived" in told
 
 
+def test_eighty_columns_show_it_without_a_broken_word(
+    past: Path, clearbar: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    told = clearbar("inventory", "--state", "state")
+    assert max(map(len, told.splitlines())) <= 80
+    head = next(line for line in told.splitlines() if "requests" in line)
+    assert [word.strip() for word in head.split("┃")[1:-1]][-3:] == ["requests", "customers", "cost (USD)"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
