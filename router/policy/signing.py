@@ -10,8 +10,6 @@ import base64
 import binascii
 import json
 import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from router.config import shown, suggestion
 from router.errors import ConfigurationError, PolicyError
+from router.plain_files import read_plain
 from router.policy.approvals import Content, canonical, changes, content_of, digest_of, is_content, printable
 from router.policy.approving import Approvals, public_bytes
+from router.policy.exchange import settle, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -246,12 +246,8 @@ def _require() -> None:
 
 
 def _bytes(path: Path, most: int) -> bytes:
-    """A regular file's bytes, also behind a link (that is how clusters mount files); never a device or a pipe."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("no regular file")
-        content = file.read(most + 1)
+    """A file's bytes, also behind a link (that is how clusters mount files)."""
+    content = read_plain(path, most + 1)
     if len(content) > most:
         raise ValueError(f"more than {most:,} bytes")
     return content
@@ -260,17 +256,14 @@ def _bytes(path: Path, most: int) -> bytes:
 def _write(path: Path, text: str) -> None:
     """All or nothing, and beside whatever a link of this name points at."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".approval-")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    write_new(fresh, text.encode(), 0o644)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        os.replace(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
         raise
+    settle(path.parent)
 
 
 def _why(error: Exception) -> str:
