@@ -31,8 +31,9 @@ from evals.sources.rows import Rows, samples_of
 from evals.sources.synthetic import local_pool
 from evals.suite_schema import SuiteFile, TaskEntry
 from evals.types import EvalError, Sample, Scorer
-from router.config import Document, read_yaml, suggestion, validated
+from router.config import Document, read_yaml, suggestion
 from router.errors import PolicyError
+from router.validation import validated
 
 SHIPPED = Path(__file__).parent / "suites"
 TEST_SHARE = 5

@@ -1,7 +1,7 @@
-"""YAML files that people edit: read with the line of every value, and every mistake told with its place.
+"""YAML files that people edit: read with the line of every value, and the words in which mistakes quote them.
 
-Scalars stay text here (so `1.10` keeps its digits and `no` is no surprise); the pydantic schema converts
-them. Tags, duplicate keys and files built to explode are refused before anything is made of them.
+Scalars stay text here (so `1.10` keeps its digits and `no` is no surprise); a pydantic schema converts
+them (`validation.py`). Tags, duplicate keys and files built to explode are refused before anything is made of them.
 """
 
 from __future__ import annotations
@@ -11,19 +11,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from router.errors import PolicyError
 from router.plain_files import read_plain
 
-if TYPE_CHECKING:
-    import pydantic
-
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_ALIASES = 1_000
-MOST_TOLD = 100
-"""Mistakes that are told of one file; finding what was meant takes time for each."""
 MOST_COMPARED = 500
 """Known names among which the one that was meant is looked for."""
 MAX_VALUES = 200_000
@@ -33,8 +28,6 @@ Place = tuple[int, int]
 """Line and column, both from 1."""
 Path_ = tuple[str | int, ...]
 """Keys and list positions from the top of the file to a value."""
-
-Model = TypeVar("Model", bound="pydantic.BaseModel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,81 +213,6 @@ class _Open:
     size: int = 0
 
 
-def validated(schema: type[Model], document: Document) -> Model:
-    """Convert a document's values by a pydantic schema.
-
-    Raises:
-        PolicyError: with one line per mistake: file, line, column, the key or value, and the remedy.
-    """
-    from pydantic import ValidationError
-
-    if not isinstance(document.values, dict):
-        raise PolicyError(f"{document.path}:1:1: expected keys and values at the top, such as `version: 1`")
-    try:
-        return schema.model_validate(document.values)
-    except ValidationError as error:
-        raise PolicyError(*_problems(schema, document, error.errors(include_url=False))) from None
-
-
-def _problems(schema: type[pydantic.BaseModel], document: Document, details: list[Any]) -> list[str]:
-    """One line per mistake, in the order of the file."""
-    told: dict[str, Place] = {}
-    misspelt: set[Path_] = set()
-    placed = [(_place_in(document, detail["loc"]), detail) for detail in details]
-    placed.sort(key=lambda one: document.place_of(one[0]))
-    more = placed[MOST_TOLD:]
-    # Unknown keys first: a key that is missing because it is misspelt is one mistake, not two.
-    for where, detail in sorted(placed[:MOST_TOLD], key=lambda one: one[1]["type"] != "extra_forbidden"):
-        name = str(detail["loc"][-1]) if detail["loc"] else ""
-        if detail["type"] == "extra_forbidden":
-            # Behind an alias the key has no place of its own.
-            parent = where[:-1] if where[-1:] == (name,) else where
-            known = _keys_at(schema, parent)
-            misspelt |= {(*parent, meant) for meant in _close(name, known)}
-            message = f"unknown key {shown(name)}{suggestion(name, known)}"
-        elif detail["type"] == "missing":
-            if (*where, name) in misspelt:
-                continue
-            message = f"key {name!r} is missing; add it"
-        else:
-            message = _wording(next((step for step in reversed(where) if isinstance(step, str)), ""), detail)
-        told.setdefault(document.problem(where, message), document.place_of(where))
-    lines = sorted(told, key=lambda line: told[line])
-    return [*lines, document.problem(more[0][0], f"and {len(more):,} more mistakes from here on")] if more else lines
-
-
-def _place_in(document: Document, location: tuple[str | int, ...]) -> Path_:
-    """A location of pydantic's in the file: union branches add their own names, which do not stand there."""
-    where: Path_ = ()
-    for step in location:
-        if (*where, step) in document.places:
-            where = (*where, step)
-    return where
-
-
-_EXPECTED = {
-    ("model_type", "dict_type"): "must be keys and values, such as `{key: value}`",
-    ("list_type",): "must be a list, such as `[a, b]`",
-    ("string_type",): "must be text",
-    ("float_type", "float_parsing"): "must be a number",
-    ("decimal_type", "decimal_parsing"): "must be a number such as 0.15, without unit or sign of currency",
-    ("int_type", "int_parsing"): "must be a whole number such as 128000, without unit or separator",
-    ("too_short", "string_too_short"): "must not be empty",
-    ("decimal_max_places",): "must have at most 30 decimal places",
-    ("too_long",): "must have at most {max_length:,} items, has more; split the policy",
-}
-
-
-def _wording(name: str, detail: Any) -> str:
-    given = detail.get("input")
-    value = "" if isinstance(given, (dict, list)) or given is None else f" {shown(given)}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    expected = next((text for kinds, text in _EXPECTED.items() if detail["type"] in kinds), None)
-    expected = expected.format(**detail.get("ctx", {})) if expected and "{max" in expected else expected
-    message = expected or message.replace("Input should be", "must be")
-    return f"{name}{value}: {message[0].lower()}{message[1:]}" if name else message
-
-
 _KEY_PREFIX = re.compile(r"(sk|pk|rk|gsk|xai|hf|ghp|pplx)[-_](?=.{8})|github_pat_|AIza|AKIA|ASIA|eyJ|Bearer ")
 
 
@@ -321,7 +239,7 @@ def shown(value: object) -> str:
 
 def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
-    close = _close(given, known[:MOST_COMPARED])
+    close = close_to(given, known[:MOST_COMPARED])
     if close:
         return f"; did you mean {shown(close[0])}?"
     return f"; known are {named(sorted(set(known[:MOST_COMPARED])))}" if known else ""
@@ -344,26 +262,6 @@ def _in_a_line(message: str) -> str:
     return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in message)
 
 
-def _close(given: str, known: list[str] | tuple[str, ...]) -> list[str]:
+def close_to(given: str, known: list[str] | tuple[str, ...]) -> list[str]:
+    """The name that was probably meant; empty where none is like it."""
     return difflib.get_close_matches(given[:200], known, n=1)
-
-
-def _keys_at(schema: type[pydantic.BaseModel], where: Path_) -> list[str]:
-    """The keys that may stand at a place of the file."""
-    levels = [schema]
-    for step in where:
-        # Positions in lists and names chosen by the author lead to no field of their own.
-        fields = [(field.alias or key, field) for level in levels for key, field in level.model_fields.items()]
-        found = [field for key, field in fields if key == str(step)]
-        levels = [inner for field in found for inner in _schemas_in(field.annotation)] or levels
-    return sorted({field.alias or key for level in levels for key, field in level.model_fields.items()})
-
-
-def _schemas_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
-    from typing import get_args
-
-    from pydantic import BaseModel
-
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [schema for part in get_args(annotation) for schema in _schemas_in(part)]

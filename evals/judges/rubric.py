@@ -24,8 +24,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from evals.types import EvalError
-from router.config import read_yaml, validated
+from router.config import read_yaml
 from router.errors import PolicyError
+from router.validation import validated
 
 _FAMILIES: Mapping[str, str] = {
     "anthropic": "claude", "openai": "gpt|chatgpt|o[1345](?:-|$)|davinci", "google": "gemini|gemma|palm",

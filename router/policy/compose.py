@@ -1,4 +1,4 @@
-"""A policy out of several files (`include`), and as one of several environments changes it (`environments`).
+"""A policy out of several files (`include`); `environments.py` changes it for where it serves.
 
 Works on values as they were read, before the schema looks at them, and keeps the place of each.
 """
@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from router.config import MAX_VALUES, Document, Path_, Place, read_yaml, shown, suggestion
+from router.config import MAX_VALUES, Document, Path_, read_yaml, shown, suggestion
 from router.errors import PolicyError
+from router.policy.environments import changed
 
 INCLUDED = ("models", "tasks", "rules", "budgets")
 """What an included file may say, beside its `version`."""
@@ -22,8 +23,6 @@ MOST_CHECKED = 400_000
 """Values of all environments together: each is checked as a policy of its own."""
 TRIES, PAUSE_S = 20, 0.05
 """How often, and how far apart, files are read that change meanwhile: a rollback writes them within milliseconds."""
-_NAMED = {"models": "id", "rules": "name", "budgets": "name"}
-"""Lists whose items an environment changes by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class Composed:
         Raises:
             PolicyError: there is no such environment, or it changes what is not there.
         """
-        return self.document if environment is None else _changed(self.document, environment)
+        return self.document if environment is None else changed(self.document, environment)
 
 
 def compose(path: Path, kept: Mapping[Path, bytes] | None = None) -> Composed:
@@ -197,88 +196,6 @@ def _joined(main: Document, parts: list[Document]) -> Document:
     texts = tuple(source for part in [main, *parts] for source in part.sources)
     text = "\n".join(part.text for part in [main, *parts])
     return replace(main, values=values, places=places, text=text, origins=origins, sources=texts)
-
-
-def _changed(document: Document, environment: str) -> Document:
-    """The document with an environment's changes: mappings key by key, everything else replaced."""
-    known = document.values.get("environments")
-    if not isinstance(known, dict) or environment not in known:
-        names = list(known) if isinstance(known, dict) else []
-        told = f"no environment is called {shown(environment)} (CLEARBAR_ENV){suggestion(environment, names)}"
-        raise PolicyError(document.problem(("environments",), told))
-    here: Path_ = ("environments", environment)
-    changes = known[environment]
-    if not isinstance(changes, dict):
-        raise PolicyError(document.problem(here, f"environment {shown(environment)}: must be keys and values"))
-    for key in ("version", "include", "environments"):
-        if key in changes:
-            raise PolicyError(document.problem((*here, key), f"{key} cannot differ by environment; remove it"))
-    values = dict(document.values)
-    position: dict[tuple[str, str], int] = {}
-    for key, change in changes.items():
-        if key in _NAMED:
-            values[key] = _renamed(document, (*here, key), values.get(key), change, position)
-        else:
-            values[key] = _merged(values.get(key), change)
-    places, origins = _moved(document, here, position)
-    text = f"{document.text}\n# environment {environment}"
-    return replace(document, values=values, places=places, origins=origins, text=text)
-
-
-def _moved(
-    document: Document, here: Path_, position: Mapping[tuple[str, str], int]
-) -> tuple[dict[Path_, Place], dict[Path_, Path]]:
-    """Places and origins with those of an environment's changes put where the changes went."""
-    moved: dict[Path_, Place] = {}
-    replaced: set[Path_] = set()
-    for where, place in document.places.items():
-        target = where[2:]
-        if where[:2] != here or not target:
-            continue
-        if target[0] in _NAMED:
-            if len(target) < 3:
-                continue  # a list and its items keep the place where they are written
-            target = (target[0], position[str(target[0]), str(target[1])], *target[2:])
-        moved[target] = place
-        if not isinstance(document.value_at(where), dict):
-            replaced.add(target)
-    kept = {
-        where: place
-        for where, place in document.places.items()
-        if not any(where[:n] in replaced for n in range(1, len(where)))
-    }
-    origins = dict(document.origins)
-    if origins:
-        origins |= dict.fromkeys(moved, document.path)
-    return {**kept, **moved}, origins
-
-
-def _renamed(
-    document: Document, here: Path_, items: Any, change: Any, position: dict[tuple[str, str], int]
-) -> list[Any]:
-    """A list whose items are changed by name."""
-    key = str(here[-1])
-    by = _NAMED[key]
-    if not isinstance(change, Mapping):
-        raise PolicyError(document.problem(here, f"{key}: must be changes by {by}, such as {{NAME: {{key: value}}}}"))
-    listed = list(items) if isinstance(items, list) else []
-    names = [item.get(by) if isinstance(item, dict) else None for item in listed]
-    for name, one in change.items():
-        if name not in names:
-            known = [known for known in names if isinstance(known, str)]
-            told = f"{key}: none has the {by} {shown(name)}{suggestion(name, known)}"
-            raise PolicyError(document.problem((*here, name), told))
-        if not isinstance(one, Mapping):
-            raise PolicyError(document.problem((*here, name), f"{shown(name)}: must be keys and values to change"))
-        place = position[key, name] = names.index(name)
-        listed[place] = _merged(listed[place], one)
-    return listed
-
-
-def _merged(before: Any, change: Any) -> Any:
-    if not isinstance(before, dict) or not isinstance(change, dict):
-        return change
-    return {**before, **{key: _merged(before.get(key), value) for key, value in change.items()}}
 
 
 def _listed_models(document: Document) -> Document:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from router.config import MOST_TOLD, Document, Path_, shown, suggestion
+from router.config import Document, Path_, shown, suggestion
 from router.policy.cases import strange_names
 from router.policy.models import ModelEntry
 from router.policy.picks import listed, picked
 from router.policy.schema import Bar, PolicyFile, RuleEntry
 from router.spend.budget import UNALLOCATED
+from router.validation import MOST_TOLD
 
 MOST_PICKED = 1_000_000
 """Comparisons of a pattern with a model, over all rules of a policy."""

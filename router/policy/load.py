@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from router.config import Document, Path_, shown, validated
+from router.config import Document, Path_, shown
 from router.errors import ConfigurationError, PolicyError
 from router.policy.compose import Composed, compose
 from router.policy.contradictions import contradictions
@@ -19,6 +19,7 @@ from router.policy.schema import PolicyFile, Rule
 from router.spend.budget import Budgets
 from router.spend.prices import Price, bundled_price
 from router.spend.prices.book import Book, book_as_of
+from router.validation import validated
 
 DEFAULT_PATH = Path("policies/default.yaml")
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import fields
 
-from router.config import validated
 from router.policy.difference.told import Change, Told
 from router.policy.difference.words import joined_left, other_fields, plain, quoted, several
 from router.policy.policy import Policy
 from router.policy.schema import PolicyFile
+from router.validation import validated
 
 _KEPT = ("none", "redacted", "full")
 _MODES = ("off", "shadow", "on")

@@ -17,10 +17,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from router.config import read_yaml, validated
+from router.config import read_yaml
 from router.errors import PolicyError
 from router.spend.prices.entry import PriceEntry
 from router.spend.prices.price import Price, price_on
+from router.validation import validated
 
 _STEM = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T(\d{2})-(\d{2})-(\d{2})Z)?")
 SUFFIXES = (".json", ".yaml", ".yml")

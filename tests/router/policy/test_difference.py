@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from router.config import validated
 from router.errors import PolicyError
 from router.policy import PolicyFile, load_policy
 from router.policy.difference import Difference, as_json, as_markdown, as_text, differences
 from router.policy.difference.order import moved
+from router.validation import validated
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 POLICY = """\

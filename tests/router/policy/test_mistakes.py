@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from router.cli import main
-from router.config import MAX_BYTES, MOST_TOLD
+from router.config import MAX_BYTES
 from router.errors import PolicyError
 from router.policy import check, load_policy
+from router.validation import MOST_TOLD
 
 KEY = "sk-proj-ABCDEFG1234567890abcdefg"
 GOOD = """\
