@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import minute
 
 
 @click.group()
@@ -29,8 +29,7 @@ def status(ctx: click.Context, state: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"canaries": found}))
     for one in [] if as_json else found:
-        since = datetime.fromtimestamp(one["started_us"] / 1e6, UTC)
-        click.echo(f"{one['name']}: {'rolled back' if one['why'] else 'goes on'}, since {since:%Y-%m-%d %H:%M}")
+        click.echo(f"{one['name']}: {'rolled back' if one['why'] else 'goes on'}, since {minute(one['started_us'])}")
         if one["errors"]:
             click.echo(f"  {one['errors']['n']} requests, {1 - one['errors']['mean']:.1%} without its answer")
         if one["quality"]:

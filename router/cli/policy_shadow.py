@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import minute
 
 
 @click.group()
@@ -52,7 +52,7 @@ def reset(name: str, state: Path | None) -> None:
 
 def _lines(one: Mapping[str, Any]) -> Iterator[str]:
     since = one["since_us"]
-    began = "" if since is None else f" since {datetime.fromtimestamp(since / 1e6, UTC):%Y-%m-%d %H:%M}"
+    began = "" if since is None else f" since {minute(since)}"
     yield f"{one['name']}: {one['n']:,} requests{began}"
     if one["errors"]:
         told = ", ".join(f"{name} {n:,}" for name, n in one["errors"].items())
