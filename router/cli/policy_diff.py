@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def compared(before: str, after: str, environment: str | None = None) -> Differe
         artifacts = (_trained(a.policy), _trained(b.policy))
         found = differences(a.policy, b.policy, names=(before, after), artifacts=artifacts)
         if environment is None and a.policy.environment is None and b.policy.environment is None:
-            each = dict.fromkeys([*_environments(a.policy), *_environments(b.policy)])
+            each = dict.fromkeys([*a.policy.environments, *b.policy.environments])
             found = with_environments(found, {name: differences(_there(a, name), _there(b, name)) for name in each})
         told = (replace(change, text=b.in_words(a.in_words(change.text))) for change in found.changes)
         return replace(found, changes=tuple(told))
@@ -69,15 +70,11 @@ def compared(before: str, after: str, environment: str | None = None) -> Differe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A policy, and the folder that stands for a revision's files while it is open."""
+    """A policy out of a file or a revision."""
 
     policy: Policy
-    folder: str = ""
-    name: str = ""
-
-    def in_words(self, text: str) -> str:
-        """A text with the names that files have for people."""
-        return text.replace(self.folder, f"{self.name}:") if self.folder else text
+    in_words: Callable[[str], str] = str
+    """A text with the names that files have for people: a revision's are in a folder that nobody knows."""
 
 
 @contextmanager
@@ -99,20 +96,14 @@ def opened(given: str, environment: str | None = None) -> Iterator[Opened]:
             policy = _loaded(revision.write(folder), environment)
         except PolicyError as error:
             raise told_as(error, revision, folder) from None
-        yield Opened(policy=policy, folder=f"{folder}/", name=revision.name)
-
-
-def _environments(policy: Policy) -> tuple[str, ...]:
-    from router.policy.compose import compose
-
-    return compose(policy.path).environments
+        yield Opened(policy=policy, in_words=partial(revision.in_words, folder=folder))
 
 
 def _there(side: Opened, environment: str) -> Policy:
     """A policy as it serves in an environment; where it does not know that one, as it stands."""
     from router.policy import load_policy
 
-    return load_policy(side.policy.path, environment) if environment in _environments(side.policy) else side.policy
+    return load_policy(side.policy.path, environment) if environment in side.policy.environments else side.policy
 
 
 def _loaded(path: Path, environment: str | None) -> Policy:
