@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -44,8 +45,6 @@ def show(path: Path | None, is_shipped: bool, resolved: bool) -> None:
     more = ["standing", "owner"] if has_standing else []
     cells = ("model", "call", "input $/M", "output $/M", "evidence (task: lower bound, n)", *more)
     models = Table(*(Column(title, overflow="fold") for title in cells))
-    from datetime import UTC, datetime
-
     for name, entry in loaded.models.items():
         price = price_on(loaded.prices[name], datetime.now(UTC).date())
         known = [f"{task}: {e.lower:.2f}, {e.n}" for (task, model), e in loaded.evidence.items() if model == name]
@@ -73,6 +72,6 @@ def _besides(rule: Rule) -> str:
 
 def _when(rule: Rule) -> str:
     """A rule's conditions, one a line."""
-    dates = [f"from {rule.from_:%Y-%m-%d}"] if rule.from_ else []
-    dates += [f"until {rule.until:%Y-%m-%d %H:%M %Z}"] if rule.until else []
-    return "\n".join([*rule.when.shown(), *dates]) or "always"
+    from router.policy.difference.when import dates_of
+
+    return "\n".join([*rule.when.shown(), *dates_of(rule)]) or "always"

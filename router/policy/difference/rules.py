@@ -10,8 +10,8 @@ from router.policy.difference.order import Pair, moved, paired
 from router.policy.difference.overlap import Overlap
 from router.policy.difference.rule_keys import key_changes
 from router.policy.difference.told import Change, Effect, Told
-from router.policy.difference.when import when_change
-from router.policy.difference.words import joined_left, moment, quoted, several, until
+from router.policy.difference.when import dates_of, when_change
+from router.policy.difference.words import joined_left, quoted, several
 from router.policy.policy import Policy
 from router.policy.schema import Rule
 
@@ -49,9 +49,7 @@ def _as(about: str, told: Told) -> Iterator[Change]:
 
 def asks(rule: Rule) -> str:
     """The requests of a rule, in words."""
-    dates = [f"from {moment(rule.from_)}"] if rule.from_ else []
-    dates += [until(rule.until)] if rule.until else []
-    return ", ".join([*rule.when.shown(), *dates]) or "every request"
+    return ", ".join([*rule.when.shown(), *dates_of(rule)]) or "every request"
 
 
 def guards(policy: Policy, position: int) -> list[str]:

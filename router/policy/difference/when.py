@@ -59,9 +59,14 @@ def _changes(before: Rule, after: Rule) -> Iterator[str]:
         yield f"{_span(after)} instead of {_span(before)}"
 
 
-def _span(rule: Rule) -> str:
+def dates_of(rule: Rule) -> list[str]:
+    """From when, and until when, a rule may match; nothing where it always may."""
     told = [f"from {moment(rule.from_)}"] if rule.from_ else []
-    return " ".join([*told, *([until(rule.until)] if rule.until else [])]) or "at all times"
+    return [*told, *([until(rule.until)] if rule.until else [])]
+
+
+def _span(rule: Rule) -> str:
+    return " ".join(dates_of(rule)) or "at all times"
 
 
 def _one(when: Conditions, key: str) -> str:

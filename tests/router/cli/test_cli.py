@@ -55,6 +55,7 @@ RULES = (
                    "  - {name: all, canary: {model: large, percent: 5%},").replace(
         "tasks:", "  - {id: large, call: fake/large}\ntasks:"),
 )  # fmt: skip
+DATED = ("p.yaml", POLICY.replace("{name: all,", "{name: all, from: 2026-12-24T17:00Z, until: 2026-12-31,"))
 BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
 
 
@@ -78,6 +79,8 @@ BROKEN = ("p.yaml", POLICY.replace("rules:", "ruels:"))
         pytest.param(GOOD, ["policy", "show", "p.yaml"], 0, "fake/small", id="policy shown"),
         pytest.param(RULES, ["policy", "show", "p.yaml"], 0, "canary large: 5 % of the requests", id="canary shown"),
         pytest.param(RULES, ["policy", "show", "p.yaml"], 0, "refused: keys are not sent", id="refusal shown"),
+        pytest.param(DATED, ["policy", "show", "p.yaml"], 0, "from 2026-12-24 17:00 UTC", id="an hour shown"),
+        pytest.param(DATED, ["policy", "show", "p.yaml"], 0, "until the end of 2026-12-31", id="a last day shown"),
         pytest.param(None, ["policy", "path"], 0, "policies", id="where the shipped policies are"),
         pytest.param(BROKEN, ["ask", "hi", "--policy", "p.yaml"], 3, "unknown key 'ruels'",
                      id="asked by a broken policy"),
