@@ -123,4 +123,4 @@ def markdown_cell(text: str) -> str:
         .replace("<", "&lt;")
         .replace(">", "&gt;")
     )
-    return re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", flat)
+    return re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", flat).replace("@", "@<!-- -->")  # calls nobody by name

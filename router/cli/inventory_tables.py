@@ -19,6 +19,7 @@ from router.cli.inventory_cells import (
     promise_shown,
     totals,
 )
+from router.cli.values import on_screen
 from router.inventory.systems import System
 from router.spend.windows import iso
 
@@ -49,18 +50,18 @@ def show(found: Inventory) -> None:
         justify: JustifyMethod = "right" if column.is_number else "left"
         table.add_column(column.title, justify=justify, overflow="fold", no_wrap=column.is_number)
     for one in found.systems:
-        table.add_row(*(Text("\n".join(column.value(one))) for column in listed))
+        table.add_row(*(Text(on_screen("\n".join(column.value(one)))) for column in listed))
     console.print(table if found.systems else "no system did anything in this period")
     for one in found.systems:
         who = (column.value(one) for column in listed if column.title in (found.by, "team", "environment"))
-        console.print(Text(", ".join(map(" ".join, who)), style="bold"))
-        console.print(Text("\n".join(f"  {line}" for line in _said(one))))
+        console.print(Text(on_screen(", ".join(map(" ".join, who))), style="bold"))
+        console.print(Text(on_screen("\n".join(f"  {line}" for line in _said(one)))))
     models = Table(*MODEL_TITLES, title="models", title_justify="left")
     for each in found.models:
-        models.add_row(*map(Text, model_cells(each)))
+        models.add_row(*(Text(on_screen(cell)) for cell in model_cells(each)))
     console.print(models)
     for back in found.rollbacks:
-        console.print(Text(f"canary {back['canary']} was rolled back at {back['at']}: {back['why']}"))
+        console.print(Text(on_screen(f"canary {back['canary']} was rolled back at {back['at']}: {back['why']}")))
     console.print(Text(told(found), style="dim"))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger, say_what_is_archived
-from router.cli.values import Ago
+from router.cli.values import Ago, on_screen
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -148,14 +148,14 @@ def _show(found: ModelCard, last: int) -> None:
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     before = None
     for name, text in _facts(found):
-        facts.add_row(Text("" if name == before else name, style="dim"), Text(text))
+        facts.add_row(Text("" if name == before else name, style="dim"), Text(on_screen(text)))
         before = name
-    console.print(Text(f"{found.model}, in {found.policy} (version {found.policy_version})", style="bold"))
+    console.print(Text(on_screen(f"{found.model}, in {found.policy} (version {found.policy_version})"), style="bold"))
     console.print(facts)
     if found.measured:
         evidence = Table(*_EVIDENCE, title="evidence", title_justify="left")
         for one in found.measured:
-            evidence.add_row(*map(Text, _evidence(one)))
+            evidence.add_row(*(Text(on_screen(cell)) for cell in _evidence(one)))
         console.print(evidence)
     else:
         console.print("evidence: none")
@@ -164,7 +164,7 @@ def _show(found: ModelCard, last: int) -> None:
     if found.usage is not None and found.usage.users:
         users = Table(*_USERS, title="used by", title_justify="left")
         for row in _users(found.usage):
-            users.add_row(*map(Text, row))
+            users.add_row(*(Text(on_screen(cell)) for cell in row))
         console.print(users)
 
 

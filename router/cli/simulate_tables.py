@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from router.cli.inventory_cells import markdown_cell
+from router.cli.values import on_screen
+
 if TYPE_CHECKING:
     from router.simulate import Comparison, Gate, Group, Interval
 
@@ -26,7 +29,7 @@ def as_text(path: str, against: str, found: Comparison, gates: Sequence[Gate]) -
         *(f"{gate.verdict}: {gate.name} at most {_limit(gate)} ({gate.why})" for gate in gates),
         *_told(found),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(on_screen, lines))
 
 
 def as_markdown(path: str, against: str, found: Comparison, gates: Sequence[Gate]) -> str:
@@ -45,7 +48,8 @@ def as_markdown(path: str, against: str, found: Comparison, gates: Sequence[Gate
         lines += ["| gate | at most | verdict | |", "|---|---|---|---|"]
         lines += [f"| {gate.name} | {_limit(gate)} | **{gate.verdict}** | {gate.why} |" for gate in gates]
         lines.append("")
-    lines += [f"- {line}" for line in (f"extrapolated: {total.extrapolated:.1%} of the requests", *_told(found))]
+    lines.append(f"- extrapolated: {total.extrapolated:.1%} of the requests")
+    lines += [f"- {markdown_cell(line)}" for line in _told(found)]
     return "\n".join(lines)
 
 
@@ -70,7 +74,7 @@ def _cells(found: Comparison) -> Iterator[list[str]]:
         *(f"{name}, before and after" if name != "denied" else name for name, _ in columns),
     ]
     for group in [found.total, *found.groups[:MOST_ROWS]]:
-        name = ", ".join(f"{key}={value or '-'}" for key, value in group.scope.items()) or "all"
+        name = " ".join(", ".join(f"{key}={value or '-'}" for key, value in group.scope.items()).split()) or "all"
         yield [name, f"{group.requests:,}", f"{group.changed:.1%}", *(_cell(group, *one) for one in columns)]
 
 
@@ -98,8 +102,8 @@ def _table(found: Comparison) -> list[str]:
 
 def _rows(found: Comparison) -> list[str]:
     head, *rows = list(_cells(found))
-    plain = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {row} |" for row in plain)]
+    told = [" | ".join([markdown_cell(name), *figures]) for name, *figures in rows]
+    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {row} |" for row in told)]
 
 
 def _shown(one: Interval, form: str) -> str:

@@ -53,3 +53,8 @@ def named_values(texts: Iterable[str], option: str, form: str = "NAME=VALUE") ->
             raise click.BadParameter(f"{text!r} is no {form}", param_hint=option)
         found[name] = value
     return found
+
+
+def on_screen(text: str) -> str:
+    """A text of somebody else's for a terminal: its lines, without signs that a terminal obeys."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in text)

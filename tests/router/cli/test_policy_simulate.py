@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import pytest
 from sums import answers
 
@@ -62,6 +63,18 @@ def test_gates_by_the_whole_interval(
     assert [gate["verdict"] for gate in told["gates"]] == verdicts
     assert told["exit_code"] == code
     assert told["comparison"]["total"]["requests"] == 300
+
+
+def test_no_name_means_anything_to_a_terminal_or_a_comment(simulate: Callable[..., Any]) -> None:
+    def more(random: Any, right: bool) -> dict[str, Any]:
+        return {"team": "<b>\x1b[2J ![i](http://x.example)\n| @all |"}
+
+    parquet.write_table(answers(20, more=more), "named.parquet")
+    screen = simulate("--outcomes", "named.parquet", "--by", "team")
+    assert "\x1b" not in screen
+    comment = simulate("--outcomes", "named.parquet", "--by", "team", "--markdown").partition("<details>")[0]
+    (row,) = [line for line in comment.splitlines() if "team=" in line]
+    assert row.startswith(r"| team=&lt;b&gt;\[2J \!\[i\](http://x.example) \| @<!-- -->all \| | 20 |")
 
 
 def test_more_requests_than_anybody_will_see_are_refused(simulate: Callable[..., Any]) -> None:

@@ -126,6 +126,7 @@ def test_markdown_holds_the_same_and_no_sign_of_its_own(tmp_path: Path, clearbar
     assert "Short answers. In two languages." in text
     assert "a\\|b \\# &lt;img&gt;\\[31m" in text
     assert "\x1b" not in text
+    assert "\x1b" not in clearbar("small")
 
 
 def test_a_model_without_anything_has_a_card_too(clearbar: Run) -> None:

@@ -230,7 +230,7 @@ def test_a_mistake_is_told(past: Path, clearbar: Run, arguments: list[str], said
 
 def test_no_name_means_anything_to_spreadsheet_markdown_terminal_or_browser(past: Path, clearbar: Run) -> None:
     with closing(Ledger(past / "state" / "ledger.sqlite3")) as ledger:
-        add_calls(ledger, [{"at": days_ago(2), "usd": 1.0, "workflow": "=1+1", "team": "[bold]|x"}])
+        add_calls(ledger, [{"at": days_ago(2), "usd": 1.0, "workflow": "=1+1", "team": "[bold]|x \x1b[2J@all"}])
     rows = list(csv.reader(io.StringIO(clearbar("inventory", "--state", "state", "--csv"))))
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]
     assert "'=1+1" in [row[0] for row in rows]
@@ -238,7 +238,10 @@ def test_no_name_means_anything_to_spreadsheet_markdown_terminal_or_browser(past
     assert "<img" not in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[: len(rows) + 1]} == {17}
-    assert "[bold]|x" in clearbar("inventory", "--state", "state", "--no-forecast")
+    assert "@all" not in text
+    screen = clearbar("inventory", "--state", "state", "--by", "team", "--no-forecast")
+    assert "[bold]|x" in screen
+    assert "\x1b" not in screen
     clearbar("inventory", "--state", "state", "--page", "page.html", "--no-forecast")
     page = (past / "page.html").read_text()
     assert "<script" not in page
