@@ -96,8 +96,11 @@ def carry_out(plan: Plan, ledger: Ledger) -> Version | None:
     unserved = _keep_unserved(plan, ledger.versions)
     mark = unfinished(plan.path)
     with ledger.batch():  # one at a time: this lock ends with its process, however that ends
-        for name, before in plan.replaced.items():
-            if _content(place_of(name, plan.path)) != before:
+        for name, digest in plan.target.files.items():
+            there = _content(place_of(name, plan.path))
+            # Those that were to stay as well: with them, what is written would be of two versions.
+            is_same = there == plan.replaced[name] if name in plan.writes else _is_of(there, digest)
+            if not is_same:
                 raise ConfigurationError(
                     f"{place_of(name, plan.path)}: has changed just now; look at it, and try again"
                 )
@@ -131,7 +134,11 @@ def is_on_disk(version: Version, path: Path) -> bool:
         there = {name: _content(place_of(name, path)) for name in version.files}
     except ConfigurationError:
         return False
-    return all(one is not None and digest_of(one) == version.files[name] for name, one in there.items())
+    return all(_is_of(one, version.files[name]) for name, one in there.items())
+
+
+def _is_of(content: bytes | None, digest: str) -> bool:
+    return content is not None and digest_of(content) == digest
 
 
 def _named(versions: Versions, known: list[Version], wanted: str | None, path: Path) -> Version | None:

@@ -318,6 +318,20 @@ def test_readers_meet_one_version_or_the_other_while_files_go_back_and_forth(pla
     assert seen == known
 
 
+def test_a_file_that_was_to_stay_and_changed_after_the_plan_stops_it(place: Place) -> None:
+    place.write("one")
+    place.serve()
+    place.write("one", guards="two")  # as another rollback leaves them when it is half done
+    with closing(Ledger(place.state / "ledger.sqlite3")) as ledger:
+        what = plan(ledger.versions, place.path, None)
+        assert list(what.writes) == ["shared/guards.yaml"]
+        place.write("two")
+        there = place.texts()
+        with pytest.raises(ConfigurationError, match=r"p\.yaml: has changed just now"):
+            carry_out(what, ledger)
+    assert place.texts() == there
+
+
 def test_several_that_go_back_at_once_take_turns(place: Place) -> None:
     place.write("one")
     known = {place.serve()}
