@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from router.errors import PolicyError
+from router.plain_files import read_plain
 
 if TYPE_CHECKING:
     from router.policy import Policy
     from router.policy.difference import Difference
 
 DIFFERS = 1
+MOST_BYTES = 64_000_000
+"""Of an artifact's manifest."""
 
 
 @click.command()
@@ -119,6 +122,6 @@ def _trained(policy: Policy) -> str | None:
     if policy.artifact is None:
         return None
     try:
-        return str(json.loads((policy.artifact / "manifest.json").read_text(encoding="utf-8"))["sha256"])
+        return str(json.loads(read_plain(policy.artifact / "manifest.json", MOST_BYTES))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -206,6 +206,8 @@ def _content(path: Path) -> bytes | None:
         ConfigurationError: it cannot be read, so nobody knows what would be replaced.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigurationError(f"{path}: is a pipe or a device; put a file in its place")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None

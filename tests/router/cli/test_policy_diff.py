@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -134,6 +135,15 @@ def test_what_is_wrong_in_a_revision_is_told_with_the_names_that_it_has_there(co
 )
 def test_what_is_not_there_is_told(committed: Clearbar, given: str, words: str) -> None:
     assert words in committed("policy", "diff", given, "policies/p.yaml", code=3)
+
+
+def test_a_pipe_in_place_of_an_artifact_s_manifest_is_not_waited_for(clearbar: Clearbar) -> None:
+    Path("artifact").mkdir()
+    os.mkfifo("artifact/manifest.json")
+    Path("p.yaml").write_text(
+        "version: 1\nartifact: artifact\nmodels: [{id: a, call: fake/a}]\nrules: [{candidates: a, bar: 0}]\n"
+    )
+    clearbar("policy", "diff", "p.yaml", "p.yaml")
 
 
 def test_a_revision_needs_git_and_a_repository(clearbar: Clearbar, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,15 @@ def test_readers_meet_one_version_or_the_other_while_files_go_back_and_forth(pla
     assert seen == known
 
 
+def test_a_pipe_in_place_of_the_policy_is_not_waited_for(place: Place) -> None:
+    place.write("one")
+    place.serve()
+    place.guards.unlink()
+    os.mkfifo(place.guards)
+    assert "is a pipe or a device" in place.run("rollback", code=3)
+    assert [one["is_on_disk"] for one in place.history()] == [False]
+
+
 def test_a_file_that_was_to_stay_and_changed_after_the_plan_stops_it(place: Place) -> None:
     place.write("one")
     place.serve()
