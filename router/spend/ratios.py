@@ -60,7 +60,11 @@ def ratio(over: Sequence[float], under: Sequence[float], confidence: float, seed
     if not len(t):
         return Ratio(value=value)
     low, high = np.quantile(t, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Ratio(value=value, low=float(np.exp(here - high * error)), high=float(np.exp(here - low * error)))
+    with np.errstate(over="ignore"):
+        ends = [float(np.exp(here - t * error)) for t in (high, low)]
+    if not np.isfinite(ends).all():  # where one cluster is nearly all of it, the others say nothing of its like
+        return Ratio(value=value)
+    return Ratio(value=value, low=ends[0], high=ends[1])
 
 
 def _log_ratio(sums: Array) -> tuple[Any, Any]:

@@ -96,6 +96,13 @@ def test_intervals_hold_the_truth_though_runs_are_uneven() -> None:
     assert np.mean(held) >= 0.88
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_run_that_is_nearly_all_of_it_tells_no_interval() -> None:
+    one = ratio([*(1.0 + 0.01 * i for i in range(20)), 1e6], [1.0] * 21, 0.95)
+    assert one.value is not None and one.value > 47_000
+    assert (one.low, one.high) == (None, None)
+
+
 def test_interval_of_what_never_varies_is_a_point_and_thousands_of_runs_are_binned() -> None:
     assert ratio([2.0] * 20, [1.0] * 20, 0.95).high == 2.0
     random = np.random.default_rng(1)
