@@ -41,7 +41,10 @@ def loaded_policy(path: Path | None, is_shipped: bool) -> Policy:
 
     Raises:
         ConfigurationError: there is none, or it does not load.
+        click.UsageError: two are named.
     """
     from router.policy import find_policy, load_policy, shipped_policies
 
+    if is_shipped and path is not None:
+        raise click.UsageError(f"--shipped is about another policy than {path}; give one of them")
     return load_policy(shipped_policies() / "default.yaml" if is_shipped else find_policy(path))

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "CLEARBAR_KEY_PASSPHRASE"  # noqa: S105  the name of a variable
 NOT_APPROVED = 1
-ENVIRONMENT = click.option("--environment", help="One of the policy's environments; default CLEARBAR_ENV.")
+ENVIRONMENT = click.option(
+    "--environment", metavar="NAME", help="One of the policy's environments; default CLEARBAR_ENV."
+)
 PATH = click.argument("path", required=False, type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 

@@ -39,7 +39,8 @@ def check_command(ctx: click.Context, path: Path | None, is_shipped: bool, stric
             click.echo(f"warning      {text}")
         if unapproved is not None:
             click.echo(f"not approved {loaded.document.problem(('approvals',), unapproved)}")
-        state = "evidence is missing" if evidence else "holds" if unapproved is None else "no router serves it"
+        state = "evidence is missing" if evidence else "it warns" if strict and warnings else "holds"
+        state = state if unapproved is None else "no router serves it"
         click.echo(f"{loaded.path}: {len(loaded.rules)} rules, {len(loaded.models)} models: {state}")
     if unapproved is not None:
         ctx.exit(BROKEN)

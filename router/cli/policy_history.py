@@ -54,7 +54,8 @@ def history(
         if version is None and len(found) > limit:
             click.echo(f"{len(found) - limit} older; --limit lists more")
         if not found:
-            click.echo("no policy was served from this state yet")
+            none = "no policy was served" if policy is None else f"{policy} was not served"
+            click.echo(f"{none} from this state yet")
 
 
 def _changes(one: Version, found: list[Version], versions: Versions) -> list[str]:

@@ -35,6 +35,17 @@ def test_the_exit_code_says_how_bad_it_is(
     clearbar("policy", "check", "p.yaml", *arguments, code=code)
 
 
+def test_the_last_line_says_what_the_exit_code_does(clearbar: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(WARNED)
+    assert clearbar("policy", "check", "p.yaml").endswith(": holds\n")
+    assert clearbar("policy", "check", "p.yaml", "--strict", code=1).endswith(": it warns\n")
+
+
+@pytest.mark.parametrize("verb", ["check", "show", "test"])
+def test_the_shipped_policy_and_another_are_not_asked_for_at_once(clearbar: Callable[..., Any], verb: str) -> None:
+    assert "give one of them" in clearbar("policy", verb, "p.yaml", "--shipped", code=3)
+
+
 def test_findings_have_a_place_in_the_file(clearbar: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(WARNED)
     told = clearbar("policy", "check", "p.yaml", "--json")

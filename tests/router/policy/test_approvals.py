@@ -379,6 +379,7 @@ def test_the_command_shows_what_changed_signs_it_and_lists_who_did(path: Path, c
     assert "no bar changed" in clearbar("approve", str(path))
     path.write_text(POLICY.replace("bar: 0.9", "bar: 0.95"))
     told = clearbar("check", str(path), code=3)
+    assert told.endswith(": no router serves it\n")
     assert f"not approved {path}:9:1: approvals: these bars are not approved" in told
     assert json.loads(clearbar("check", str(path), "--json", code=3))["unapproved"]
     assert "no approvals" not in clearbar("approvals", str(path), code=1)

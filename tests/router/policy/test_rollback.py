@@ -100,6 +100,13 @@ def test_each_version_that_was_served_is_in_the_history_with_its_text(place: Pla
     assert ([one["version"] for one in limited["versions"]], limited["older"]) == ([second], 1)
 
 
+def test_a_history_of_another_file_says_that_it_was_not_served(place: Place) -> None:
+    place.write("one")
+    place.serve()
+    asked = ["policy", "history", "--state", str(place.state), "--policy", "other.yaml"]
+    assert CliRunner().invoke(cli, asked).output == "other.yaml was not served from this state yet\n"
+
+
 def test_explaining_and_checking_serves_nothing(place: Place) -> None:
     place.write("one")
     place.serve()
