@@ -237,6 +237,12 @@ def shown(value: object) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
+def double_quoted(text: str) -> str:
+    """A text as YAML writes it between double quotes; what shows no sign of its own is escaped."""
+    escaped = (f"\\{ch}" if ch in '"\\' else ch if ch.isprintable() else f"\\U{ord(ch):08x}" for ch in text)
+    return f'"{"".join(escaped)}"'
+
+
 def suggestion(given: str, known: list[str] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?`, or the list of what is known, for the end of an error message."""
     close = close_to(given, known[:MOST_COMPARED])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router.config import read_yaml
+from router.config import double_quoted, read_yaml
 from router.errors import PolicyError
 
 
@@ -173,5 +173,4 @@ def _quoted(text: str) -> str:
     """Plain where YAML reads it as the same text, else in double quotes."""
     plain = all(ch.isalnum() or ch in "-_./" for ch in text) and text[:1].isalpha()
     is_word = plain and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off")
-    escaped = (f"\\U{ord(ch):08x}" if not " " <= ch <= "~" else f"\\{ch}" if ch in '"\\' else ch for ch in text)
-    return text if is_word else f'"{"".join(escaped)}"'
+    return text if is_word else double_quoted(text)

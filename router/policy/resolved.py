@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from router.config import Document
+from router.config import Document, double_quoted
 from router.policy.schema import PolicyFile
 from router.policy.sections import Section
 
@@ -76,4 +75,4 @@ def _flow(value: Any) -> str:
 
 def _word(text: str) -> str:
     is_plain = _PLAIN.fullmatch(text) and text not in ("null", "Null", "NULL")
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    return text if is_plain else double_quoted(text)

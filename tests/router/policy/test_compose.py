@@ -202,6 +202,12 @@ def test_an_item_of_nothing_but_defaults_is_still_one(write: Write, tmp_path: Pa
     assert again.deployments == load_policy(path).deployments
 
 
+def test_signs_that_do_not_show_are_escaped_in_the_resolved_policy(write: Write, tmp_path: Path) -> None:
+    path = write(("- {id: large,", '- {tags: {tier: "\\u0088\\uFEFF\\n\\U0001F600"}, id: large,'))
+    (tmp_path / "again.yaml").write_text(show_resolved(path), encoding="utf-8")
+    assert load_policy(tmp_path / "again.yaml").models["large"].tags["tier"] == "\x88\ufeff\n\U0001f600"
+
+
 def test_patterns_are_quoted_in_the_resolved_policy(write: Write, tmp_path: Path) -> None:
     path = write(("candidates: [small, large]", 'candidates: "*"'))
     (tmp_path / "again.yaml").write_text(show_resolved(path), encoding="utf-8")
