@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import on_screen
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _print(
     table = Table(*names, "this month", "month end", f"{confidence:.0%} interval", f"next {days} days",
                   f"{confidence:.0%} interval", "", box=None, padding=(0, 2, 0, 0))  # fmt: skip
     for one in found:
-        scope = (Text(value or "-") for value in one.history.scope.values())
+        scope = (Text(on_screen(value or "-")) for value in one.history.scope.values())
         table.add_row(*scope, f"${one.month_usd:.2f}", *_shown(one.month_end), *_shown(one.ahead), one.caution or "")
     Console().print(table)
     if not found:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
-from router.cli.values import named_values
+from router.cli.values import named_values, on_screen
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _print(told: Reconciled) -> None:
         differences = (f"{cell.residuals[name]:+f}" if cell.residuals.get(name) else "" for name in shown)
         billed = "unknown" if cell.billed_usd is None else f"{cell.billed_usd:f}"
         table.add_row(
-            f"{date(1970, 1, 1) + timedelta(days=cell.day)}", Text(cell.model or "-"), str(cell.calls),
+            f"{date(1970, 1, 1) + timedelta(days=cell.day)}", Text(on_screen(cell.model or "-")), str(cell.calls),
             f"{cell.ledger_usd:f}", *differences, billed, _captured(cell),
         )  # fmt: skip
     console = Console()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger
+from router.cli.values import on_screen
 
 if TYPE_CHECKING:
     from router.spend.statement import Statement
@@ -89,7 +90,7 @@ def _print(one: Statement) -> None:
                   "total $", title=f"{one.month}, {'closed' if one.closed else 'open'}")  # fmt: skip
     for line in one.lines:
         parts = (f"{line.shared_usd.get(name, 0):f}" for name in pools)
-        scope = (Text("-" if value is None else value) for value in line.scope)
+        scope = (Text(on_screen("-" if value is None else value)) for value in line.scope)
         table.add_row(*scope, str(line.requests), str(line.calls), f"{line.calls_usd:f}", f"{line.charges_usd:f}",
                       *parts, f"{line.cache_usd:f}", f"{line.total_usd:f}")  # fmt: skip
     console = Console()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.cli.values import on_screen
 from router.spend.csv_cells import as_name
 from router.spend.ledger_schema import METERS
 from router.spend.report import FIGURES, Report, steps_of, total
@@ -99,7 +100,8 @@ def _groups(report: Report, *, has_bars: bool) -> Table:
         names = [_when(row["at"], asked.step)] if asked.step else []
         names += [row[name] or "-" for name in asked.by]
         times = [_seconds(row["p50_s"]), _seconds(row["p95_s"])] if asked.latency else []
-        table.add_row(*map(Text, names), *(f"{row[name]:,}" if row[name] else "" for name in figures), *times,
+        shown = [Text(on_screen(name)) for name in names]
+        table.add_row(*shown, *(f"{row[name]:,}" if row[name] else "" for name in figures), *times,
                       f"{row['cost_usd']:f}", *([bar(row["cost_usd"], top)] if has_bars else []))  # fmt: skip
     return table
 
@@ -118,7 +120,7 @@ def _over_time(report: Report) -> Table:
     for key in sorted(groups, key=lambda key: -sums[key]["cost_usd"]):
         paid = {row["at"]: row["cost_usd"] for row in groups[key]}
         line = spark([paid.get(at, Decimal(0)) for at in steps])
-        table.add_row(*map(Text, key), f"{sums[key]['requests']:,}", f"{sums[key]['calls']:,}",
+        table.add_row(*(Text(on_screen(name)) for name in key), f"{sums[key]['requests']:,}", f"{sums[key]['calls']:,}",
                       f"{sums[key]['cost_usd']:f}", line)  # fmt: skip
     return table
 

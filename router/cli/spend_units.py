@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.cli.state import STATE, folder_of, open_ledger, say_what_is_archived
-from router.cli.values import Moment, named_values
+from router.cli.values import Moment, named_values, on_screen
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _print(found: Sequence[UnitCost], names: Sequence[str], per: str, confidence
     for one in found:
         value = "-" if one.usd is None else f"{one.usd:.6g}"
         between = "too few runs" if one.low is None else f"{one.low:.6g} to {one.high:.6g}"
-        scope = (Text(tag or "-") for tag in one.scope.values())
+        scope = (Text(on_screen(tag or "-")) for tag in one.scope.values())
         table.add_row(*scope, f"${one.cost_usd:.6f}", f"{one.units:,.10g}", value, between, f"{one.runs:,}",
                       _caution(one))  # fmt: skip
     Console().print(table)
@@ -120,5 +120,5 @@ def _print_margins(found: Sequence[Margin]) -> None:
         share = "" if not one.revenue_usd or one.margin_usd is None else f"{one.margin_usd / one.revenue_usd:.1%}"
         money = ("-" if usd is None else f"${usd:.4f}" for usd in (one.revenue_usd, one.cost_usd, one.margin_usd))
         told = f"at least: {one.unpriced:,} calls have no known cost" if one.unpriced else ""
-        table.add_row(Text(one.customer or "-"), *money, share, f"{one.runs:,}", told)
+        table.add_row(Text(on_screen(one.customer or "-")), *money, share, f"{one.runs:,}", told)
     Console().print(table)

@@ -37,7 +37,8 @@ def run(tmp_path: Path) -> Run:
             call = Attempt(
                 model="m", call="fake/m", outcome="ok", usage=None, cost_usd=Decimal(cost), latency_s=latency_s
             )
-            request = chat_request([{"role": "user", "content": "hi"}], team=team, run_id="r", tags={"plan": plan})
+            tags = {"plan": plan, "client": "a\x1b[2J"}
+            request = chat_request([{"role": "user", "content": "hi"}], team=team, run_id="r", tags=tags)
             ledger.append_request(
                 request, None, outcome="ok", attempts=[call], unwritten=1, cost_usd=call.cost_usd,
                 latency_s=latency_s, cache="miss", model="m",
@@ -113,6 +114,13 @@ def test_the_terminal_shows_bars_lines_and_how_fresh_it_is(run: Run) -> None:
     assert "█" * 16 in run("--by", "team").output
     assert "seconds before this report" in run("--by", "model").output
     assert "by day" in run("--by", "team,day").output
+
+
+@pytest.mark.parametrize("by", ["tags.client", "tags.client,day"])
+def test_a_terminal_takes_no_name_for_an_order(run: Run, by: str) -> None:
+    told = run("--by", by).output
+    assert "a\ufffd[2J" in told
+    assert "\x1b" not in told
 
 
 def test_eighty_columns_cut_no_figure(run: Run) -> None:
