@@ -67,7 +67,7 @@ class Canaries:
             found.append({
                 "name": row["name"], "started_us": row["started_us"], "stopped_us": row["stopped_us"],
                 "why": row["why"],
-                **{name: {"n": one["n"], "mean": one["total"] / one["n"]} if one and one["n"] else None
+                **{name: _fared(name, one["n"], one["total"] / one["n"]) if one and one["n"] else None
                    for name, one in told.items()},
             })  # fmt: skip
         return found
@@ -76,6 +76,11 @@ class Canaries:
         """Forget a canary's state, so that it starts again; False where there is none."""
         with self._ledger.batch() as connection:
             return connection.execute("DELETE FROM canaries WHERE name = ?", (name,)).rowcount > 0
+
+
+def _fared(test: str, n: int, mean: float) -> dict[str, float]:
+    """The mean of scores; of the others, the share that went wrong."""
+    return {"n": n, "mean": mean} if test == "quality" else {"n": n, "share": 1 - mean}
 
 
 def _why(test: str, mean: float | None, n: int, promise: float) -> str:

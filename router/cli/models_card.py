@@ -131,9 +131,9 @@ def _used(usage: Usage | None, last: int) -> list[str]:
 def _fared(one: object) -> str:
     assert isinstance(one, dict)  # noqa: S101  as the ledger has it
     if one["as"] == "canary":
-        words = {"errors": "requests, share answered by it", "quality": "scores, mean"}
-        told = (f"{one[key]['n']:,} {word} {one[key]['mean']:.3f}; " for key, word in words.items() if one.get(key))
-        return "".join(told)
+        errors, quality = one.get("errors"), one.get("quality")
+        told = f"{errors['n']:,} requests, {errors['share']:.1%} without its answer; " if errors else ""
+        return told + (f"{quality['n']:,} scores, mean {quality['mean']:.3f}; " if quality else "")
     same = one.get("same")
     alike = f", {same['share']:.1%} of {same['n']:,} the same ({same['low']:.1%} to {same['high']:.1%})" if same else ""
     return f"asked {one['n']:,} times{alike}"

@@ -31,11 +31,11 @@ def status(ctx: click.Context, state: Path | None, as_json: bool) -> None:
     for one in [] if as_json else found:
         click.echo(f"{one['name']}: {'rolled back' if one['why'] else 'goes on'}, since {minute(one['started_us'])}")
         if one["errors"]:
-            click.echo(f"  {one['errors']['n']} requests, {1 - one['errors']['mean']:.1%} without its answer")
+            click.echo(f"  {one['errors']['n']} requests, {one['errors']['share']:.1%} without its answer")
         if one["quality"]:
             click.echo(f"  {one['quality']['n']} scores, mean {one['quality']['mean']:.3f}")
         if one["latency"]:
-            click.echo(f"  {one['latency']['n']} answers, {1 - one['latency']['mean']:.1%} too late")
+            click.echo(f"  {one['latency']['n']} answers, {one['latency']['share']:.1%} too late")
         if one["why"]:
             click.echo(f"  {one['why']}; start it again with: clearbar policy canary reset {one['name']!r}")
     if not found and not as_json:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.errors import PolicyError
+from router.config import shown
+from router.errors import ConfigurationError, PolicyError
 from router.plain_files import read_plain
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def compared(before: str, after: str, environment: str | None = None) -> Differe
     from router.policy.difference import differences, with_environments
 
     with opened(before, environment) as a, opened(after, environment) as b:
+        must_be_known(environment, a.policy, b.policy)
         artifacts = (_trained(a.policy), _trained(b.policy))
         found = differences(a.policy, b.policy, names=(before, after), artifacts=artifacts)
         if environment is None and a.policy.environment is None and b.policy.environment is None:
@@ -100,6 +102,16 @@ def opened(given: str, environment: str | None = None) -> Iterator[Opened]:
         except PolicyError as error:
             raise told_as(error, revision, folder) from None
         yield Opened(policy=policy, in_words=partial(revision.in_words, folder=folder))
+
+
+def must_be_known(environment: str | None, *policies: Policy) -> None:
+    """See that an environment is one of those that a policy has; one of the two may have none yet.
+
+    Raises:
+        ConfigurationError: no policy has any.
+    """
+    if environment is not None and not any(policy.environments for policy in policies):
+        raise ConfigurationError(f"--environment {shown(environment)}: no policy here has `environments`; leave it out")
 
 
 def _there(side: Opened, environment: str) -> Policy:

@@ -74,6 +74,7 @@ def simulate(
         raise click.UsageError("give --outcomes FILE or --ledger STATE, one of them")
     if as_json and markdown:
         raise click.UsageError("give --json or --markdown, one of them")
+    from router.cli.policy_diff import must_be_known
     from router.simulate import Limits, compare, judge
     from router.simulate.gates import exit_code
 
@@ -81,10 +82,12 @@ def simulate(
         if before is None:
             raise click.UsageError("--outcomes needs --against POLICY")
         with _party(before, environment) as old, _party(after, environment) as new:
+            must_be_known(environment, old.policy, new.policy)
             found = _on_outcomes(new, old, outcomes, named_values(names, "--model", "ID=NAME"))
     else:
         with _party(after, environment) as new, ExitStack() as stack:
             served = None if before is None else stack.enter_context(_party(before, environment))
+            must_be_known(environment, new.policy, *([served.policy] if served else []))
             found = _on_ledger(new, served, state, since_us, until_us)
     if not found.pairs:
         left = "".join(f"; left out: {n:,} ({why})" for why, n in found.left.items() if n)

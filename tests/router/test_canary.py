@@ -122,7 +122,7 @@ def test_good_answers_and_scores_of_others_roll_nothing_back(make: Make) -> None
         other = serving.complete([{"role": "user", "content": f"hello {number}"}], customer=OTHER)
         serving.record_feedback(other.id, 0.0)
     (told,) = Canaries(serving.ledger).standing()
-    assert (told["why"], told["errors"], told["quality"]["n"]) == (None, {"n": 60, "mean": 1.0}, 60)
+    assert (told["why"], told["errors"], told["quality"]["n"]) == (None, {"n": 60, "share": 0.0}, 60)
 
 
 def test_a_request_that_it_cannot_take_goes_the_usual_way(make: Make) -> None:
@@ -161,7 +161,7 @@ def test_the_command_lists_and_starts_again(make: Make, tmp_path: Path) -> None:
     listed = run(cli, ["policy", "canary", "status", *at])
     assert (listed.exit_code, "chat/new: rolled back" in listed.output) == (1, True)
     as_json = json.loads(run(cli, ["policy", "canary", "status", "--json", *at]).output)
-    assert as_json["canaries"][0]["errors"]["mean"] == 0.0
+    assert as_json["canaries"][0]["errors"]["share"] == 1.0
     assert run(cli, ["policy", "canary", "reset", "chat/new", *at]).exit_code == 0
     assert run(cli, ["policy", "canary", "reset", "chat/new", *at]).exit_code == 1
     assert serving.complete(HI, customer=DRAWN, patience_s=0, cache="no-cache").decision.canary == "chat/new"
@@ -213,7 +213,7 @@ def test_a_stream_that_it_answers_counts_for_it(make: Make) -> None:
     serving = make()
     list(serving.complete(HI, customer=DRAWN, stream=True))
     (told,) = Canaries(serving.ledger).standing()
-    assert told["errors"] == {"n": 1, "mean": 1.0}
+    assert told["errors"] == {"n": 1, "share": 0.0}
 
 
 def test_another_process_sees_at_once_that_it_was_rolled_back(make: Make, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_slow_answers_roll_it_back(make: Make, provider: Provider, latency_ms: i
             break
     (told,) = Canaries(serving.ledger).standing()
     assert (told["why"] is not None) is is_stopped
-    assert told["errors"]["mean"] == 1.0
+    assert told["errors"]["share"] == 0.0
     if is_stopped:
         assert told["why"].endswith("answers too late, above 5%")
     list(serving.complete(HI, customer=DRAWN, stream=True))

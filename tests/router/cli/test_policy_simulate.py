@@ -144,3 +144,11 @@ def test_a_ledger_without_requests_is_not_enough(simulate: Callable[..., Any], t
     Router("tiny.yaml", tmp_path / "empty").close()
     assert "no request to simulate" in simulate("--ledger", str(tmp_path / "empty"), code=2)
     assert "no ledger here yet" in simulate("--ledger", str(tmp_path / "nowhere"), code=3)
+
+
+def test_an_environment_that_no_policy_has_is_a_mistake(
+    simulate: Callable[..., Any], clearbar: Callable[..., Any]
+) -> None:
+    told = simulate(*TABLE, "--environment", "prd", code=3)
+    assert "--environment 'prd': no policy here has `environments`; leave it out" in told
+    assert told in clearbar("policy", "diff", "tiny.yaml", "large.yaml", "--environment", "prd", code=3)
