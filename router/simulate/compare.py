@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from router.simulate.intervals import LEAST, NOTHING, Interval, by_spread, next_ratio, next_share
-from router.simulate.pairs import Pair, Side, Simulated
+from router.simulate.intervals import LEAST, NOTHING, SAME, Interval, by_spread, next_ratio, next_share, resting
+from router.simulate.pairs import Pair, Rest, Side, Simulated
 
 Array = NDArray[np.float64]
 ROUGH = (0.5, 2.0)
@@ -117,6 +118,7 @@ def _group(scope: Mapping[str, str], pairs: Sequence[Pair], share: float, simula
     timed = [pair for pair in both if pair.a.latency_s is not None and pair.b.latency_s is not None]
     refused = [[side.denied is not None for side in sides] for sides in ((p.a for p in pairs), (p.b for p in pairs))]
     cost = _relative(paid, lambda side: side.cost_usd, share)
+    latency = _relative(timed, lambda side: side.latency_s, share)
     denied = _difference(pairs, _is_denied, share)
     if denied.low == denied.high == 0 and any(pair.is_changed for pair in pairs):
         # Routes change: that nobody was denied otherwise so far does not mean that nobody will be.
@@ -138,9 +140,9 @@ def _group(scope: Mapping[str, str], pairs: Sequence[Pair], share: float, simula
         extrapolated=_share(pair.a.extrapolated or pair.b.extrapolated for pair in pairs),
         before=_figures([p.a for p in paid], [p.a for p in good], [p.a for p in timed], levels[0]),
         after=_figures([p.b for p in paid], [p.b for p in good], [p.b for p in timed], levels[1]),
-        cost=_doubted(cost, paid, "cost"),
+        cost=_doubted(_resting(cost, paid, lambda side: (side.cost_usd, side.cost_rests)), paid, "cost"),
         quality=_doubted(_difference(good, lambda side: side.quality, share), both, "quality"),
-        latency=_relative(timed, lambda side: side.latency_s, share),
+        latency=_resting(latency, timed, lambda side: (side.latency_s, side.latency_rests)),
         denied=denied,
         unknown={
             name: count
@@ -178,6 +180,30 @@ def _relative(pairs: Sequence[Pair], of: Callable[[Side], float | None], share: 
     found = next_ratio(after - before, before, clusters, share, fresh=fresh, is_rerouted=is_rerouted)
     if is_rerouted and found.low == found.high and len(set(clusters)) < LEAST:
         return Interval(value=found.value)  # that a few came out alike is luck
+    low = None if found.low is None else max(-1.0, found.low)
+    return Interval(value=found.value, low=low, high=found.high, worst=low, best=found.high)
+
+
+def _resting(
+    one: Interval, pairs: Sequence[Pair], of: Callable[[Side], tuple[float | None, Sequence[Rest]]]
+) -> Interval:
+    """With the errors of the means that a relative change rests on: one error each for all requests that do."""
+    if one.value is None:
+        return one
+    under, errors, freedom = 0.0, dict[str, float](), dict[str, float]()
+    for pair in pairs:
+        # The same mean on both sides: what it makes of the one it makes of the other.
+        for side, sign in ((pair.b, 1.0), (pair.a, -(1.0 + one.value))):
+            for rest in of(side)[1]:
+                errors[rest.of] = errors.get(rest.of, 0.0) + sign * rest.error
+                freedom[rest.of] = rest.freedom
+        under += of(pair.a)[0] or 0.0
+    variances = {name: (error / under) ** 2 for name, error in errors.items()} if under > 0 else {}
+    variance = sum(variances.values())
+    if variance <= SAME**2:
+        return one
+    known_by = variance**2 / sum(part**2 / freedom[name] for name, part in variances.items())  # Satterthwaite
+    found = resting(one, math.sqrt(variance), known_by)
     low = None if found.low is None else max(-1.0, found.low)
     return Interval(value=found.value, low=low, high=found.high, worst=low, best=found.high)
 

@@ -89,7 +89,7 @@ def next_ratio(
         spread = float((plain**2).sum()) + (float(noise.sum()) if noise is not None else 0.0)
         new = min(known, spread * extra + (2 * bound**2 if bound else 0.0))
     variance = (known + new / max(share, 1e-12)) * count / (count - 1) / float(y.sum()) ** 2
-    half = student_t(CONFIDENCE, _freedom(error, changed)) * math.sqrt(variance)
+    half = student_t(CONFIDENCE, freedom(error, changed)) * math.sqrt(variance)
     return Interval(value=value, low=value - half, high=value + half)
 
 
@@ -111,7 +111,17 @@ def by_spread(value: float, deviation: float, freedom: float) -> Interval:
     return Interval(value=value, low=value - half, high=value + half)
 
 
-def _freedom(error: Array, changed: int) -> float:
+def resting(one: Interval, deviation: float, freedom: float) -> Interval:
+    """The same where the value rests on means that have a standard error of their own, apart from these requests'."""
+    if one.value is None or one.low is None or one.high is None:
+        return one
+    half = student_t(CONFIDENCE, freedom) * deviation
+    low = one.value - math.hypot(one.value - one.low, half)
+    high = one.value + math.hypot(one.high - one.value, half)
+    return Interval(value=one.value, low=low, high=high, worst=low, best=high)
+
+
+def freedom(error: Array, changed: int) -> float:
     """By how many degrees of freedom the variance of these errors is known."""
     squares = float((error**2).mean())
     if squares <= 0:

@@ -7,6 +7,18 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What a request's figure owes to a mean over answers."""
+
+    of: str
+    """The mean; all that rests on the same one is wrong together."""
+    error: float
+    """What one standard error of the mean makes of the figure, in its unit."""
+    freedom: float
+    """Degrees of freedom behind the standard error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """What one policy does with one request."""
 
@@ -23,6 +35,10 @@ class Side:
     """Whether quality and cost are expectations alone: nothing like it was recorded."""
     is_rough: bool = False
     """Whether not even the lengths of such answers are known, so that the cost may be half or double."""
+    cost_rests: tuple[Rest, ...] = ()
+    """Means that an expected cost rests on."""
+    latency_rests: tuple[Rest, ...] = ()
+    """The same of the latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from router.decisions import Pace
 from router.facts import request_again
 from router.hindsight import CHOSEN, action_done, chances_of, texts_for
 from router.pace import pace_of
+from router.simulate.intervals import freedom
 from router.simulate.party import Party
 from router.types import TAG_NAMES, Request
 
@@ -108,6 +110,19 @@ def read(
     return Read(pasts=pasts, count=len(found), left=left)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean over answers, and how well so many know it."""
+
+    name: str
+    """Tells it from the other means of its kind."""
+    value: float
+    error: float
+    """Standard error."""
+    freedom: float
+    """Degrees of freedom behind `error`."""
+
+
 class Habits:
     """What answers were like, by task and model; of cascades, by all of their models."""
 
@@ -132,8 +147,8 @@ class Habits:
                     times.setdefault((task, past.action), []).append(past.latency_s)
                 if past.cost_usd is not None:
                     costs.setdefault((task, past.action), []).append(past.cost_usd)
-        found = [_means(one) for one in (lengths, times, costs, scores)]
-        self._lengths, self._times, self._costs, self._scores = found
+        self._lengths = _means("length", lengths)
+        self._times, self._costs, self._scores = _means("time", times), _means("cost", costs), _means("score", scores)
         self._known = {key for key, values in lengths.items() if len(values) >= ENOUGH}
         self._paces = {(model, task): pace_of(model, taken) for (model, task), taken in calls.items()}
         all_scores = [past.score for past in pasts if past.score is not None]
@@ -145,9 +160,10 @@ class Habits:
 
     def score(self, task: str | None, action: str) -> float:
         """Mean score; of all answers where too few tell."""
-        return self._scores.get((task, action), self._score)
+        known = self._scores.get((task, action))
+        return self._score if known is None else known.value
 
-    def length(self, task: str | None, model: str) -> float | None:
+    def length(self, task: str | None, model: str) -> Mean | None:
         """Mean output tokens; None where too few answers tell."""
         return self._lengths.get((task, model), self._lengths.get((None, model)))
 
@@ -155,17 +171,27 @@ class Habits:
         """Whether so many answers tell the mean length in this very task that it may be relied upon."""
         return (task, model) in self._known
 
-    def latency_s(self, task: str | None, action: str) -> float | None:
+    def latency_s(self, task: str | None, action: str) -> Mean | None:
         """Mean seconds until the answer; None likewise."""
         return self._times.get((task, action), self._times.get((None, action)))
 
-    def cost_usd(self, task: str | None, action: str) -> float | None:
+    def cost_usd(self, task: str | None, action: str) -> Mean | None:
         """Mean cost; None likewise."""
         return self._costs.get((task, action), self._costs.get((None, action)))
 
 
-def _means(found: Mapping[tuple[str | None, str], list[float]]) -> dict[tuple[str | None, str], float]:
-    return {key: float(np.mean(values)) for key, values in found.items() if len(values) >= FEWEST}
+def _means(
+    kind: str, found: Mapping[tuple[str | None, str], list[float]]
+) -> dict[tuple[str | None, str], Mean]:  # fmt: skip
+    return {key: _mean(f"{kind} of {key[1]} in {key[0]}", values) for key, values in found.items()
+            if len(values) >= FEWEST}  # fmt: skip
+
+
+def _mean(name: str, values: Sequence[float]) -> Mean:
+    taken = np.array(values, dtype=float)
+    count, value = len(taken), float(taken.mean())
+    error = float(taken.std(ddof=1)) / math.sqrt(count)
+    return Mean(name=name, value=value, error=error, freedom=freedom(taken - value, count))
 
 
 def _rows(ledger: Ledger, taken: Sequence[int]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

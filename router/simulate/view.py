@@ -8,7 +8,7 @@ prices of today.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,9 +18,9 @@ from router.decisions import Decision, Pace
 from router.errors import UnknownModelError
 from router.facts import known_again
 from router.hindsight import action_of, expected_of
-from router.simulate.pairs import Side
+from router.simulate.pairs import Rest, Side
 from router.simulate.party import Party
-from router.simulate.past import Habits, Past
+from router.simulate.past import Habits, Mean, Past
 from router.spend.budget import Worst
 from router.spend.meter import Meter, unbounded
 from router.spend.money import to_pico
@@ -64,22 +64,27 @@ class View:
         is_done, chance = action == past.action, past.chances.get(action, 0.0)
         weight = 1 / chance if is_done and chance > 0 else 0.0
         task = past.scope.get("task")
-        usd, rough = self._expected_usd(past, action, None)
-        plain_usd, _ = self._expected_usd(past, action, past.answer)
+        usd, rough, rests = self._expected_usd(past, action, None)
+        plain_usd = self._expected_usd(past, action, past.answer)[0]
         paid = self.paid(past) if is_done else None
         quality = (
             None
             if past.score is None
             else expected_of(action, _qualities(past, decision), self._habits.score(task, action))
         )
-        took_s = self._habits.latency_s(task, action)
+        time = self._habits.latency_s(task, action)
+        took_s = None if time is None else time.value
+        is_rough = rough or (chance <= 0 and not self._habits.knows(task, action))
         side = Side(
             action=action,
             quality=quality if not is_done else _mended(quality, weight, past.score),
             cost_usd=usd if not is_done else _mended(usd, weight, paid),
             latency_s=took_s if not is_done else _mended(took_s, weight, past.latency_s),
             extrapolated=chance <= 0,
-            is_rough=rough or (chance <= 0 and not self._habits.knows(task, action)),
+            is_rough=is_rough,
+            # Half or double is more than the error of a mean.
+            cost_rests=() if is_rough or (is_done and paid is None) else _scaled(rests, 1 - weight),
+            latency_rests=_scaled([] if time is None else [_rest(time, 1.0)], 1 - weight),
         )
         plain = Side(
             action=action,
@@ -115,34 +120,50 @@ class View:
             found.append((call.model, call.deployment.call.partition("/")[0], Worst(usd=usd, tokens=tokens)))
         return found
 
-    def _expected_usd(self, past: Past, action: str, own: Mapping[str, object] | None) -> tuple[float | None, bool]:
-        """Expected cost of an action, and whether that is rough; `own`: the answer that there was scales the length."""
+    def _expected_usd(
+        self, past: Past, action: str, own: Mapping[str, object] | None
+    ) -> tuple[float | None, bool, list[Rest]]:
+        """Expected cost of an action, whether that is rough, and the means that it rests on.
+
+        `own`: the answer that there was scales the length.
+        """
         models, task = action.split(" > "), past.scope.get("task")
         if len(models) > 1:
             known = self._habits.cost_usd(task, action)
             if known is not None:
-                return known, False
-        first, rough = self._call_usd(past, models[0], own)
+                return known.value, False, [_rest(known, 1.0)]
+        first, rough, rests = self._call_usd(past, models[0], own)
         later = [self._call_usd(past, model, own)[0] for model in models[1:]]
         if first is None or None in later:
-            return None, True
-        return first + LATER * sum(usd for usd in later if usd is not None), rough or bool(later)
+            return None, True, []
+        return first + LATER * sum(usd for usd in later if usd is not None), rough or bool(later), rests
 
-    def _call_usd(self, past: Past, model: str, own: Mapping[str, object] | None) -> tuple[float | None, bool]:
+    def _call_usd(
+        self, past: Past, model: str, own: Mapping[str, object] | None
+    ) -> tuple[float | None, bool, list[Rest]]:
         price = price_on(self.policy.prices.get(model, ()), self._now.date())
         if price is None:
-            return None, True
+            return None, True, []
         task = past.scope.get("task")
-        length = self._habits.length(task, model)
+        mean = self._habits.length(task, model)
         made = (past.answer or {}).get("output_tokens") or 0
-        is_rough = length is None or past.answer is None
-        if length is None:
-            length = made
-        elif own is not None:
+        is_rough = mean is None or past.answer is None
+        length = made if mean is None else mean.value
+        if mean is not None and own is not None:
             before = self._habits.length(task, str(own["model"]))
-            length = made * length / before if before else length
-        usage = Usage(input_tokens=past.input_tokens, output_tokens=round(length))
-        return float(price.cost(usage)), is_rough
+            length = made * mean.value / before.value if before and before.value else mean.value
+        usd, more = (
+            price.cost(Usage(input_tokens=past.input_tokens, output_tokens=round(length) + one)) for one in (0, 1)
+        )
+        return float(usd), is_rough, [] if mean is None else [_rest(mean, float(more - usd))]
+
+
+def _rest(mean: Mean, size: float) -> Rest:
+    return Rest(of=mean.name, error=size * mean.error, freedom=mean.freedom)
+
+
+def _scaled(rests: Sequence[Rest], size: float) -> tuple[Rest, ...]:
+    return tuple(replace(one, error=size * one.error) for one in rests)
 
 
 def _qualities(past: Past, decision: Decision) -> dict[str, float]:

@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sums import answers
 
 from router import NoRouteError, Router
 from router.simulate import Comparison, compare
 from router.simulate.gates import Limits, judge
+from router.simulate.pairs import Pair, Side, Simulated
 from router.simulate.party import Party
-from router.simulate.past import Habits, read
+from router.simulate.past import Habits, Past, read
 from router.simulate.traffic import from_ledger
 from router.simulate.view import View
 from router.spend.ledger import Ledger
@@ -229,3 +231,37 @@ def test_what_evals_and_judges_asked_is_no_traffic(tmp_path: Path) -> None:
             live.complete(asked, model="tiny" if workflow else None, task="sums", workflow=workflow)
         found = from_ledger(live.ledger, None, Party.load(serves), datetime.now(UTC))
     assert compare(found).total.requests == 2
+
+
+def test_the_mean_of_a_few_answers_is_known_no_better_than_by_a_few(tmp_path: Path) -> None:
+    with Router(policy(tmp_path, fixed("tiny")), tmp_path / "s", ReplayTransport.of_rows(ROWS, by="prompt")) as live:
+        for prompt in PROMPTS[:200]:
+            live.complete([{"role": "user", "content": prompt}], task="sums")
+        pasts = read(live.ledger, [], None, 0, None).pasts
+    served = ["tiny"] * 20 + ["large"] * 180  # for good: what tiny would have answered since, its mean alone tells
+    after, draws = Party.load(policy(tmp_path, fixed("tiny"))), np.random.default_rng(0)
+
+    def paid(past: Past, model: str, length: float) -> float:
+        return (past.input_tokens + length) * {"tiny": 1e-6, "large": 60e-6}[model]
+
+    held = 0
+    for _ in range(100):
+        here, there, elsewhere = draws.lognormal(4, 0.6, (3, 200)).round()
+        made = [
+            replace(past, action=model, chances={model: 1.0}, cost_usd=paid(past, model, length),
+                    answer={**(past.answer or {}), "model": model, "output_tokens": int(length)},
+                    calls=[{**past.calls[0], "model": model, "output_tokens": int(length)}])
+            for past, model, length in zip(pasts, served, here, strict=True)
+        ]  # fmt: skip
+        view = View(after, Habits(made), datetime.now(UTC))
+        ruling = view.decide(made[0])
+        assert not isinstance(ruling, str)
+        pairs = []
+        for past in made:
+            was, (will, plain) = Side(action=past.action, cost_usd=past.cost_usd), view.sides(past, ruling.decision)
+            pairs.append(Pair(cluster=past.cluster, scope=past.scope, a=was, b=will, plain=(was, plain)))
+        low, high = compare(Simulated(pairs=pairs)).total.cost.ends or (0.0, 0.0)
+        before = sum(map(paid, pasts, served, there))
+        came = sum(map(paid, pasts, ["tiny"] * 200, elsewhere)) / before - 1
+        held += low <= came <= high
+    assert held >= 80
