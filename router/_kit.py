@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router import entities
 from router._books import Books
 from router._caches import Caches
 from router.cache.aside import Aside
@@ -97,6 +98,11 @@ def make_kit(path: Path, folder: Path, ledger: Ledger, before: Kit | None = None
         require_approval(policy, before.policy if before is not None else None)
     if before is not None and (broken := set(policy.evidence_problems) - set(before.policy.evidence_problems)):
         raise PolicyError(*sorted(broken))  # at the start it counts as missing; here there is one that holds
+    if (asks := policy.names_asked) is not None and (reason := entities.missing()):
+        # Without them, what should stay at home would go out.
+        raise PolicyError(
+            policy.document.problem(("rules", asks, "when"), f"findings: names cannot be found: {reason}")
+        )
     trained = _predictor(policy)
     if before is not None:
         if trained is not None and before.predictor is not None and trained.version == before.predictor.version:

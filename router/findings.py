@@ -1,7 +1,7 @@
 """What of a request should perhaps stay at home: personal data and secrets, found by rules, offline.
 
 Findings are kinds, never the text that was found. The rules know forms (addresses, numbers with a check sum, keys);
-they know no names of people, no street addresses and nothing in pictures, sound or encoded files.
+they know no names (`entities.py`), no street addresses and nothing in pictures, sound or encoded files.
 Every pattern reads a text once from left to right, however it is built.
 """
 
@@ -18,22 +18,32 @@ from router.redact import EMAIL, LONG_NUMBER
 
 PII = ("email", "phone", "card", "iban", "ssn")
 SECRETS = ("key", "password", "private_key")
-GROUPS: Mapping[str, tuple[str, ...]] = {"pii": PII, "secrets": SECRETS}
-KINDS = (*PII, *SECRETS)
+NAMES = ("person", "place")
+"""Found by no form: `router.entities` reads for them, where a rule asks."""
+GROUPS: Mapping[str, tuple[str, ...]] = {"pii": PII, "secrets": SECRETS, "names": NAMES}
+KINDS = (*PII, *SECRETS, *NAMES)
+
+
+def kinds_of(named: Iterable[str]) -> frozenset[str]:
+    """Kinds, with groups written out."""
+    return frozenset(kind for name in named for kind in GROUPS.get(name, (name,)))
 
 
 def found_in(values: Iterable[Any]) -> frozenset[str]:
     """Kinds of findings in messages, parameters or any other JSON values: every text that would be sent counts."""
-    return frozenset(kind for text in _texts(values) for kind in findings(text))
+    return frozenset(kind for text in texts_in(values) for kind in findings(text))
 
 
 def findings(text: str) -> frozenset[str]:
     """Kinds of findings in one text."""
-    if not text.isascii():
-        # Full-width digits and hidden characters between them are read by a model as what they stand for.
-        text = _HIDDEN.sub("", unicodedata.normalize("NFKC", text))
+    text = as_read(text)
     rules = _RULES if _DIGIT.search(text) else _WITHOUT_DIGITS
     return frozenset(kind for kind, is_in in rules.items() if is_in(text))
+
+
+def as_read(text: str) -> str:
+    """A text as a model reads it: full-width letters and digits for what they stand for, without hidden characters."""
+    return text if text.isascii() else _HIDDEN.sub("", unicodedata.normalize("NFKC", text))
 
 
 def secrets_in(text: str) -> frozenset[str]:
@@ -41,7 +51,7 @@ def secrets_in(text: str) -> frozenset[str]:
     return frozenset(kind for kind in SECRETS if _RULES[kind](text))
 
 
-def _texts(values: Iterable[Any]) -> Iterator[str]:
+def texts_in(values: Iterable[Any]) -> Iterator[str]:
     """Every text within JSON values but encoded media; JSON in a text is read as such, too."""
     waiting = list(values)
     while waiting:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
+from router import entities
 from router.config import Path_, shown, suggestion
 from router.policy.binding import never_binding, slips
 from router.policy.evidence import DROP_NEEDS_ARTIFACT, evidence_gap
@@ -59,13 +60,9 @@ def check(policy: Policy, now: datetime | None = None, carries: Carries | None =
         told = f"stores prompts and answers as they are for {policy.data.keep_days} days"
         told = f"data: {told}; `store_text: redacted` takes out addresses, numbers and keys"
         findings.append(warning(policy, ("data", "store_text"), told))
-    if policy.caches_alike and (reason := _no_embedder()):
-        first = next(i for i, rule in enumerate(policy.rules) if rule.cache.looks_alike)
-        told = f"cache: requests that are only alike are not looked up: {reason}"
-        findings.append(warning(policy, ("rules", first, "cache"), told))
     kinds = (
-        inline_keys(policy), slips(policy), never_binding(policy), unreached(policy, now), never_asked(policy, now),
-        _unproved(policy, now, carries), governed(policy, now),
+        _not_installed(policy), inline_keys(policy), slips(policy), never_binding(policy), unreached(policy, now),
+        never_asked(policy, now), _unproved(policy, now, carries), governed(policy, now),
     )  # fmt: skip
     for kind in kinds:
         some = [*islice(kind, MOST_FOUND + 1)]
@@ -86,6 +83,17 @@ def _unproved(policy: Policy, now: datetime, carries: Carries | None) -> Iterato
             return
         for told in _gaps(policy, rule, now, carries):
             yield Finding(level="evidence", text=policy.document.problem(here, told))
+
+
+def _not_installed(policy: Policy) -> Iterator[Finding]:
+    """What rules ask for, and this machine does not have."""
+    if policy.caches_alike and (reason := _no_embedder()):
+        first = next(i for i, rule in enumerate(policy.rules) if rule.cache.looks_alike)
+        told = f"cache: requests that are only alike are not looked up: {reason}"
+        yield warning(policy, ("rules", first, "cache"), told)
+    if (asks := policy.names_asked) is not None and (reason := entities.missing()):
+        told = f"findings: names cannot be found here, and no router starts: {reason}"
+        yield warning(policy, ("rules", asks, "when"), told)
 
 
 def _no_embedder() -> str | None:

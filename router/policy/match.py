@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from router.findings import GROUPS
+from router.findings import NAMES, kinds_of
 from router.policy.conditions import COMPARED, DAY_MINUTES, BudgetShare, Clock, Conditions, TokenRange
 from router.policy.traits import Traits
 
@@ -182,8 +182,10 @@ def _language(wanted: frozenset[str]) -> Check:
 
 
 def _findings(named: Sequence[str]) -> Check:
-    wanted = frozenset(kind for name in named for kind in GROUPS.get(name, (name,)))
-    return lambda traits: not wanted.isdisjoint(traits.findings)
+    wanted = kinds_of(named)
+    if wanted.isdisjoint(NAMES):
+        return lambda traits: not wanted.isdisjoint(traits.findings)
+    return lambda traits: not (wanted.isdisjoint(traits.findings) and wanted.isdisjoint(traits.names))
 
 
 def _size(size: TokenRange) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from router.findings import GROUPS
+from router.findings import NAMES, kinds_of
 from router.policy.conditions import COMPARED, DAYS, Clock, Conditions
 from router.policy.policy import Policy
 from router.policy.schema import Rule
@@ -105,9 +105,11 @@ def _said(conditions: Conditions, traits: Traits) -> Iterator[Said]:
     if (languages := conditions.language) is not None:
         yield _among("language", traits.language, languages)
     if (kinds := conditions.findings) is not None:
-        found = [kind for kind in traits.findings if any(kind in GROUPS.get(name, (name,)) for name in kinds)]
-        there = f"found: {', '.join(found or traits.findings)}" if traits.findings else "no findings"
-        yield bool(found), there if found or not traits.findings else f"{there}, not {_listed(kinds)}"
+        sought = kinds_of(kinds)
+        there = [*traits.findings, *(() if sought.isdisjoint(NAMES) else traits.names)]
+        found = [kind for kind in there if kind in sought]
+        told = f"found: {', '.join(found or there)}" if there else "no findings"
+        yield bool(found), told if found or not there else f"{told}, not {_listed(kinds)}"
 
 
 def _among(name: str, value: str | None, wanted: Sequence[str]) -> Said:

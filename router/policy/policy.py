@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from router.config import Document
+from router.findings import NAMES, kinds_of
 from router.policy.approving import Approvals
 from router.policy.canary import Canary
 from router.policy.cases import Case
@@ -153,6 +154,14 @@ class Policy:
         """The condition, if a rule has one, that only a request's text can answer."""
         asked = [one for rule in self.rules for one in rule.when.each()]
         return next((name for name in READ_FROM_TEXT if any(getattr(one, name) is not None for one in asked)), None)
+
+    @property
+    def names_asked(self) -> int | None:
+        """Position of the first rule that asks for names of people or places."""
+        for position, rule in enumerate(self.rules):
+            if any(not kinds_of(one.findings or ()).isdisjoint(NAMES) for one in rule.when.each()):
+                return position
+        return None
 
     def rule_name(self, position: int) -> str:
         """A rule's name, else its place in the file."""

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from router.findings import GROUPS, KINDS
+from router.findings import KINDS, kinds_of
 from router.policy.conditions import DAY_MINUTES, Clock, Conditions
 from router.spend.budget import Budget
 
@@ -216,7 +216,7 @@ def _modality(wanted: tuple[str, ...]) -> int:
 @cache
 def _findings(named: tuple[str, ...]) -> int:
     """Which kinds were found, as bits of the cell's number."""
-    kinds = {kind for name in named for kind in GROUPS.get(name, (name,))}
+    kinds = kinds_of(named)
     return _any([place for place, kind in enumerate(KINDS) if kind in kinds], len(KINDS))
 
 

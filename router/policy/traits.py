@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from router.findings import found_in
+from router.findings import as_read, found_in, texts_in
 from router.language import language_of
 from router.tokens import count_request
 from router.types import TAG_NAMES, Request, message_texts
@@ -91,6 +91,16 @@ class Traits:
         found: list[str] | None = self.asked.get("findings")  # a thousand rules may ask
         return found if found is not None else self._once("findings", self._found)
 
+    @property
+    def names(self) -> list[str]:
+        """Kinds of names in the same; reading for them takes milliseconds, so only rules that ask do it.
+
+        Raises:
+            ConfigurationError: nothing on this machine finds names.
+        """
+        found: list[str] | None = self.asked.get("names")
+        return found if found is not None else self._once("names", self._named)
+
     def used(self, name: str) -> float | None:
         """Used share of a budget."""
         shares: dict[str, float | None] = self.asked.setdefault("used", {})
@@ -106,6 +116,12 @@ class Traits:
 
     def _found(self) -> list[str]:
         return sorted(found_in([*self._request.messages, self._request.params]))
+
+    def _named(self) -> list[str]:
+        from router.entities import named_in  # only with a library that few have
+
+        texts = texts_in([*self._request.messages, self._request.params])
+        return sorted(named_in(as_read(text) for text in texts))
 
     def _last_words(self) -> str:
         said = (message for message in reversed(self._request.messages) if message.get("role") == "user")

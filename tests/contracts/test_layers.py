@@ -15,6 +15,7 @@ LEVELS = [
         "router.bounds",
         "router.config",
         "router.embedding",
+        "router.entities",
         "router.findings",
         "router.language",
         "router.outcomes",
@@ -60,6 +61,7 @@ ONE_DOOR = {
     "ragas": "evals/scorers/ragas.py",
     "genai_prices": "router/spend/prices/installed.py",
     "cryptography": "router/policy/signing.py",
+    "spacy": "router/entities.py",
 }
 FOR_EVALS = (
     "router",

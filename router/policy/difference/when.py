@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from router.findings import GROUPS
+from router.findings import kinds_of
 from router.policy.conditions import Conditions
 from router.policy.difference.overlap import Overlap
 from router.policy.difference.words import moment, several, until
@@ -33,7 +33,7 @@ def asked(conditions: Conditions) -> dict[str, Any]:
         if name not in ("tags", "not_") and value is not None:
             found[name] = frozenset(value) if isinstance(value, list) else value
     if "findings" in found:
-        found["findings"] = frozenset(kind for one in found["findings"] for kind in GROUPS.get(one, (one,)))
+        found["findings"] = kinds_of(found["findings"])
     return found
 
 
