@@ -222,7 +222,10 @@ def test_a_child_can_write_although_threads_were_writing_when_it_was_born(store:
     for number in range(10):
         pid = os.fork()
         if not pid:
-            store.set(str(number), "child", expire_s=60)
+            for _ in range(20):  # a write that finds the file busy for too long is given up, as caches may
+                store.set(str(number), "child", expire_s=60)
+                if store.get(str(number)):
+                    break
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
     is_over.set()
