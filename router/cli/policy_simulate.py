@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.cli.state import open_ledger, say_what_is_archived
-from router.cli.values import Moment, named_values
+from router.cli.values import Moment, Share, named_values
 from router.types import to_json
 
 if TYPE_CHECKING:
@@ -21,21 +20,6 @@ if TYPE_CHECKING:
 
 NOT_ENOUGH_EVIDENCE = 2
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class Share(click.ParamType[float]):
-    """A share such as 5% or 0.05."""
-
-    name = "SHARE"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"([+-]?\d{1,6}(?:\.\d{1,9})?)(\s*%)?", value)
-        if found is None:
-            self.fail(f"{value!r} is no share; write 5% or 0.05", param, ctx)
-        return float(found[1]) / (100 if found[2] else 1)
 
 
 @click.command()

@@ -39,6 +39,21 @@ class Moment(click.ParamType[int]):
         return int(at.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
+class Share(click.ParamType[float]):
+    """A share such as 5% or 0.05."""
+
+    name = "SHARE"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([+-]?\d{1,6}(?:\.\d{1,9})?)(\s*%)?", value)
+        if found is None:
+            self.fail(f"{value!r} is no share; write 5% or 0.05", param, ctx)
+        return float(found[1]) / (100 if found[2] else 1)
+
+
 def minute(at_us: int) -> str:
     """A moment for reading."""
     return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
